@@ -1,109 +1,106 @@
-"""Differences of every method from FedFR and from the starting model, with intervals over deals."""
+"""Differences of every method from FedFR and from the starting model: the primary comparisons, and descriptive ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
 
-from fedfr.reporting.benchmark_table import FEW_PEOPLE
+from fedfr.reporting.benchmark_table import DESCRIPTIVE, FEW_PEOPLE, difference_text
+from fedfr.reporting.primary_table import marked_difference, primary_note, primary_table
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import (
     DISJOINT,
-    Comparison,
     Deals,
+    Difference,
     Key,
     MetricGroup,
     better_model,
-    compare_all,
+    compare,
+    meant_model,
     metric_groups,
     shared_metrics,
 )
 from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.primary_family import Primary, PrimaryFamily, primary_family
 from fedfr.results.result_rows import PLAIN, Row, scoring_of
-from paper_claims import GENERIC, VERIFY, difference_text
+from paper_claims import GENERIC, VERIFY
 
 __all__ = ["differences_table", "headline_table"]
 
 REFERENCES = ("fedfr", "pretrained")
 
 
-def differences_table(rows: Sequence[Row], deals: Deals = DISJOINT) -> str:
-    """Return one Markdown table per protocol with plain scoring, at the strictest rate that all models have.
+def differences_table(rows: Sequence[Row], deals: Deals = DISJOINT, primary: Primary | None = None) -> str:
+    """Return the primary comparisons as a Markdown table, then one descriptive table per protocol with plain scoring.
 
-    Every method has a line, for its better model. The family of the correction (Holm) is all differences of all tables.
+    The latter are at the strictest rate that all models have; every method has a line, for its better model.
     """
-    groups = _strictest_groups(rows, deals)
-    pairs = [
-        (group, key, other)
-        for group in groups
-        for key in _models(group)
-        for other in (_reference(group, name) for name in REFERENCES)
-        if other is not None and other[0] != key[0]
-    ]
-    compared = compare_all(pairs)
-    told = {
-        (group.protocol, key, other[0]): _cell(found)
-        for (group, key, other), found in zip(pairs, compared, strict=True)
-    }
+    declared = primary_table(rows, primary, deals)
     parts = []
-    for group in groups:
+    if declared is not None:
+        parts += [f"{declared.title}:", markdown_table(declared.head, declared.lines), declared.note]
+    parts.append("Descriptive differences, at the strictest rate that all models have:")
+    compared: list[Difference | None] = []
+    for group in _strictest_groups(rows, deals):
         head = (f"{group.protocol} {group.metric}", "mean (%)", *(f"− {name} [95 %]" for name in REFERENCES))
-        lines = [
-            (
-                column_title(*key),
-                _mean(group, key),
-                *(told.get((group.protocol, key, name), "") for name in REFERENCES),
-            )
-            for key in _models(group)
-        ]
+        lines = []
+        for key in _models(group):
+            others = [meant_model(group, name) for name in REFERENCES]
+            found = [None if other is None or other[0] == key[0] else compare(group, key, other) for other in others]
+            compared += found
+            told = ("" if each is None else difference_text(each) for each in found)
+            lines.append((column_title(*key), _mean(group, key), *told))
         parts.append(markdown_table(head, lines))
     return "\n\n".join([*parts, _note(rows, deals, compared)])
 
 
-# Rows of the short table, and what they are called there.
-_SHOWN = (
-    (("published", "published"), "published model"),
-    (("pretrained", "pretrained"), "starting model"),
-    (("frozen-head", "personalized"), "head on the frozen start"),
-    (("local", "local"), "local training"),
-    (("local-fedfr", "personalized"), "FedFR without federation"),
-    (("fedavg", "generic"), "FedAvg, generic"),
-    (("fedavg-public", "generic"), "FedAvg with public faces"),
-    (("fedfr", "generic"), "FedFR, generic"),
-    (("fedfr", "personalized"), "FedFR, personalized"),
-    (("centralized", "centralized"), "all faces in one place"),
-)
+# Methods of the short table, and what they are called there.
+_SHOWN = {
+    "published": "published model",
+    "pretrained": "starting model",
+    "frozen-head": "head on the frozen start",
+    "local": "local training",
+    "local-fedfr": "FedFR without federation",
+    "fedavg": "FedAvg",
+    "fedavg-public": "FedAvg with public faces",
+    "fedfr": "FedFR",
+    "centralized": "all faces in one place",
+}
 
 
-def headline_table(rows: Sequence[Row], deals: Deals = DISJOINT) -> str:
-    """Return the main models in 1:1, for people nobody trained on and for the clients' own, against the start.
+def headline_table(rows: Sequence[Row], deals: Deals = DISJOINT, primary: Primary | None = None) -> str:
+    """Return the main methods in 1:1, for people of no client and for the clients' own, and FedFR minus each.
 
-    Means in %, differences from the starting model in points with the interval over deals.
+    Means in %, of FedFR's model that is meant for these people and of the others' better one; differences in points.
+    Those of the declared family have the verdict that they have in every other table; others are descriptive.
     """
-    groups = {group.protocol: group for group in _strictest_groups(rows, deals) if group.protocol in (GENERIC, VERIFY)}
+    family = primary_family(rows, primary, deals)
+    strictest = {group.protocol: group for group in _strictest_groups(rows, deals)}
+    groups = [family.metric(protocol) or strictest[protocol] for protocol in (GENERIC, VERIFY)]
     head = ["model"]
-    for protocol, people in ((GENERIC, "people nobody trained on"), (VERIFY, "the clients' own people")):
-        head += [f"{people}: {groups[protocol].metric}", "against the start [95 %]"]
-    lines = []
-    start = ("pretrained", "pretrained")
-    known = {(row.method, row.model) for row in rows}
-    shown = [(key, name) for key, name in _SHOWN if key in known]
-    pairs = [
-        (groups[protocol], key, start)
-        for key, _ in shown
-        for protocol in (GENERIC, VERIFY)
-        if key != start and key in groups[protocol].values
+    for group, people in zip(groups, ("people of no client", "the clients' own people"), strict=True):
+        head += [f"{people}: {group.metric}", "FedFR minus it [95 %]"]
+    known = {row.method for row in rows}
+    lines = [
+        (name, *(cell for group in groups for cell in _headline_cells(group, method, family)))
+        for method, name in _SHOWN.items()
+        if method in known
     ]
-    compared = compare_all(pairs)
-    found = dict(zip([(group.protocol, key) for group, key, _ in pairs], compared, strict=True))
-    for key, name in shown:
-        cells = [name]
-        for protocol in (GENERIC, VERIFY):
-            group, measured = groups[protocol], key in groups[protocol].values
-            told = _cell(found[protocol, key]) if (protocol, key) in found else ""
-            cells += [_mean(group, key) if measured else "–", told]
-        lines.append(cells)
-    return f"{markdown_table(head, lines)}\n\n{_basis(rows, deals, compared)}"
+    note = primary_note(family, deals) if family.comparisons else _basis(rows, deals, [])
+    return f"{markdown_table(head, lines)}\n\n{note}"
+
+
+def _headline_cells(group: MetricGroup, method: str, family: PrimaryFamily) -> tuple[str, str]:
+    """Return a method's mean and FedFR's difference from it, which says whether it is descriptive."""
+    models = {key[0]: key for key in _models(group)}
+    if method not in models:
+        return "–", ""
+    mean, declared = _mean(group, models[method]), family.of(group.protocol, method)
+    if declared is not None:
+        return mean, marked_difference(declared)
+    if method == "fedfr" or "fedfr" not in models:
+        return mean, ""
+    return mean, f"{difference_text(compare(group, models['fedfr'], models[method]))} (descriptive)"
 
 
 def _strictest_groups(rows: Sequence[Row], deals: Deals) -> list[MetricGroup]:
@@ -116,15 +113,8 @@ def _strictest_groups(rows: Sequence[Row], deals: Deals) -> list[MetricGroup]:
 def _models(group: MetricGroup) -> list[Key]:
     """Return one model of every method: that which it is compared by, or the better one."""
     methods = dict.fromkeys(name for name, _ in group.values)
-    chosen = (_reference(group, name) if name in REFERENCES else better_model(group, name) for name in methods)
+    chosen = (meant_model(group, name) if name in REFERENCES else better_model(group, name) for name in methods)
     return [key for key in chosen if key is not None]
-
-
-def _reference(group: MetricGroup, method: str) -> Key | None:
-    """Return FedFR's model that is meant for the protocol's people, the only one of other methods."""
-    own = [key for key in group.values if key[0] == method]
-    personal = (method, "personalized")
-    return personal if personal in own else next(iter(own), None)
 
 
 def _mean(group: MetricGroup, key: Key) -> str:
@@ -137,14 +127,7 @@ def _mean(group: MetricGroup, key: Key) -> str:
     return f"{100 * fmean(map(fmean, deals.values())):.1f}{some}"
 
 
-def _cell(found: Comparison | None) -> str:
-    if found is None:
-        return "–"
-    text = difference_text(found.difference) + (" =" if found.equal else "")
-    return f"**{text}**" if found.differs else text
-
-
-def _note(rows: Sequence[Row], deals: Deals, compared: Sequence[Comparison | None]) -> str:
+def _note(rows: Sequence[Row], deals: Deals, compared: Sequence[Difference | None]) -> str:
     text = (
         "Of a method with two models the better one is shown, which favours it; FedFR is compared by the model that is "
         "meant for the people."
@@ -152,15 +135,11 @@ def _note(rows: Sequence[Row], deals: Deals, compared: Sequence[Comparison | Non
     return f"{text} {_basis(rows, deals, compared)}"
 
 
-def _basis(rows: Sequence[Row], deals: Deals, compared: Sequence[Comparison | None]) -> str:
+def _basis(rows: Sequence[Row], deals: Deals, compared: Sequence[Difference | None]) -> str:
     seeds = len({row.seed for row in rows})
     if deals.shared:
         return f"No intervals: {deals.shared} of the {deals.people} people in training belong to several of the seeds."
     if seeds < FEWEST_DEALS:
         return f"No intervals: they need {FEWEST_DEALS} deals."
-    few = f" {FEW_PEOPLE}" if any(each is not None and each.difference.few for each in compared) else ""
-    return (
-        f"Differences in points with t intervals over {seeds} deals, in each of which other people train. Bold: not 0 "
-        f"at the level of 5 %, corrected for all {len(compared)} differences here (Holm); =: equal by two one-sided "
-        f"tests with a margin of 1 point or, where that is less, half of the reference's distance from 100 %.{few}"
-    )
+    few = f" {FEW_PEOPLE}" if any(each is not None and each.few for each in compared) else ""
+    return f"{DESCRIPTIVE} Intervals are t intervals over {seeds} deals, in each of which other people train.{few}"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from fedfr.core.errors import FedfrError
-from fedfr.evaluation.person_outcomes import PersonOutcomes
+from fedfr.core.settings import validate
 from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_results import write_results
 from fedfr.experiments.deals import deals_of
@@ -22,18 +19,17 @@ from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import shorten_paths
 from fedfr.results.comparison import Deals, rate_of, shared_metrics
 from fedfr.results.person_effects import outcomes_by_deal
-from fedfr.results.person_records import PersonRecord
+from fedfr.results.primary_family import Primary
 from fedfr.results.result_rows import PLAIN, Row, scoring_of
 from harness import place
+from people_archive import PeopleArchive, read_people
 
-__all__ = ["about", "keep", "kept_deals", "kept_people", "strict_metrics", "where"]
+__all__ = ["OTHERS", "PEOPLE", "about", "keep", "kept_deals", "kept_primary", "strict_metrics", "where"]
 
 HERE = Path(__file__).parent
-PEOPLE = "people.npz"
-_COLUMNS = ("people", "genuine_accepted", "genuine", "impostor_accepted", "impostor")
+PEOPLE, OTHERS = "people.npz", "people-others.npz"
+"""Outcomes by person that tables need, and those of other rates and scorings, which nothing else keeps."""
 _SHARED = ("people", "shared", "shared_by_two")
-_NUMBERS = ("impostors", "rate", "slope")
-_KEY = tuple(field.name for field in fields(PersonRecord) if field.name != "outcomes")
 
 
 def keep(folder: Path, name: str, command: str) -> Path:
@@ -51,7 +47,7 @@ def keep(folder: Path, name: str, command: str) -> Path:
     runs, target = benchmark.finished(), HERE / name
     target.mkdir(parents=True, exist_ok=True)
     write_results(target / "results.csv", benchmark.results())
-    _write_people(target / PEOPLE, runs)
+    _write_people(target, runs)
     plan = shorten_paths(benchmark.plan.model_dump(mode="json"))
     (target / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     deals = {cell: deals_of(own) for cell, own in runs.items()}
@@ -73,8 +69,14 @@ def kept_deals(folder: Path, cell: str) -> Deals:
     """Return what the seeds of a cell have in common, with the outcomes of the people they are tested on."""
     shared = about(folder).get("deals", {})
     own = shared if "people" in shared else shared.get(cell, {})
-    outcomes = outcomes_by_deal(record for name, record in kept_people(folder) if name == cell)
+    outcomes = outcomes_by_deal(record for name, record in read_people(folder / PEOPLE) if name == cell)
     return Deals(**own, outcomes=outcomes)
+
+
+def kept_primary(folder: Path) -> Primary | None:
+    """Return the family of comparisons that the benchmark's plan declared before its runs, None without one."""
+    declared = yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8")).get("primary")
+    return None if declared is None else validate(Primary, declared, f"primary of {folder}/plan.yaml")
 
 
 def where(folder: Path) -> str:
@@ -98,40 +100,12 @@ def strict_metrics(cells: Iterable[Sequence[Row]]) -> set[tuple[str, str]]:
     return found
 
 
-def _write_people(path: Path, runs: Mapping[str, Sequence[Experiment]]) -> None:
-    """Write the outcomes by person of :func:`strict_metrics`, all models and deals; no file if runs keep none.
-
-    A compressed ``.npz``: ``index`` (JSON text, an entry per record with the number of its people) and ``counts``, the
-    columns of all records one after the other.
-    """
+def _write_people(target: Path, runs: Mapping[str, Sequence[Experiment]]) -> None:
+    """Write all outcomes by person: those of :func:`strict_metrics`, and apart those of other rates and scorings."""
     wanted = strict_metrics([[row for run in each for row in run.results()] for each in runs.values()])
-    index, counts = [], []
+    archives = {PEOPLE: PeopleArchive(), OTHERS: PeopleArchive()}
     for cell, each in runs.items():
         for record in (record for run in each for record in run.person_records()):
-            if (record.protocol, record.metric) in wanted:
-                found = record.outcomes
-                numbers = {name: getattr(found, name) for name in _NUMBERS}
-                key = {name: getattr(record, name) for name in _KEY}
-                index.append({"cell": cell, **key, **numbers, "count": len(found.people)})
-                counts.append(np.stack([getattr(found, name) for name in _COLUMNS]))
-    path.unlink(missing_ok=True)
-    if index:
-        content = io.BytesIO()
-        text, columns = np.asarray(json.dumps(index)), np.concatenate(counts, axis=1).astype(np.int64)
-        np.savez_compressed(content, allow_pickle=False, index=text, counts=columns)
-        path.write_bytes(content.getvalue())
-
-
-def kept_people(folder: Path) -> Iterator[tuple[str, PersonRecord]]:
-    """Yield the kept outcomes by person with their cell; none if the runs kept none."""
-    path = folder / PEOPLE
-    if not path.exists():
-        return
-    with np.load(path, allow_pickle=False) as content:
-        index, columns = json.loads(str(content["index"])), content["counts"]
-    begin = 0
-    for entry in index:
-        own, begin = columns[:, begin : begin + entry["count"]], begin + entry["count"]
-        numbers = {name: entry[name] for name in _NUMBERS}
-        outcomes = PersonOutcomes(**dict(zip(_COLUMNS, own, strict=True)), **numbers)
-        yield entry["cell"], PersonRecord(**{name: entry[name] for name in _KEY}, outcomes=outcomes)
+            archives[PEOPLE if (record.protocol, record.metric) in wanted else OTHERS].add(cell, record)
+    for name, archive in archives.items():
+        archive.write(target / name)

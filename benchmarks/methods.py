@@ -20,7 +20,7 @@ import yaml
 from difference_table import differences_table, headline_table
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark_results import Result, read_results
-from fedfr.reporting.benchmark_table import overview_table, scorings_of
+from fedfr.reporting.benchmark_table import difference_text, overview_table, scorings_of
 from fedfr.reporting.charts import Section
 from fedfr.reporting.cost_columns import cost_note
 from fedfr.reporting.drawing import export
@@ -28,12 +28,9 @@ from fedfr.reporting.gain import gain_chart, gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import (
     DISJOINT,
-    Comparison,
     Deals,
-    Difference,
     Key,
     compare,
-    corrected,
     metric_groups,
     shared_metrics,
 )
@@ -41,8 +38,8 @@ from fedfr.results.costs import DealCosts, RoundCost, deal_costs
 from fedfr.results.federation_gain import Gain
 from fedfr.results.result_rows import PLAIN, Row
 from harness import sleeping_threads
-from kept import about, keep, kept_deals, where
-from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, difference_text, figure_table
+from kept import about, keep, kept_deals, kept_primary, where
+from paper_claims import GENERIC, SEARCH, VERIFY, claims_table, figure_table
 from trial_records import chosen, read_trials
 
 __all__ = [
@@ -97,16 +94,20 @@ def claims(folder: Path) -> str:
 
 
 def differences(folder: Path) -> str:
-    """Return every method's differences from FedFR and from the starting model, for each starting point or cell."""
+    """Return the primary comparisons and every method's differences, for each starting point or cell."""
     results = read_results(folder / "results.csv")
-    parts = [f"From {cell}:\n\n{differences_table(rows, kept_deals(folder, cell))}" for cell, rows in _by_cell(results)]
+    primary = kept_primary(folder)
+    parts = [
+        f"From {cell}:\n\n{differences_table(rows, kept_deals(folder, cell), primary)}"
+        for cell, rows in _by_cell(results)
+    ]
     return "\n\n".join([*parts, where(folder)])
 
 
 def headline(folder: Path) -> str:
-    """Return the main models in 1:1 against the starting model, from the first starting point."""
+    """Return the main methods in 1:1 and FedFR minus each, from the first starting point."""
     cell, rows = next(_by_cell(read_results(folder / "results.csv")))
-    return f"{headline_table(rows, kept_deals(folder, cell))} {where(folder)}"
+    return f"{headline_table(rows, kept_deals(folder, cell), kept_primary(folder))} {where(folder)}"
 
 
 def trials(folder: Path) -> str:
@@ -142,12 +143,11 @@ def changes(folder: Path) -> str:
 def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
     """Return every model at its strictest shared rate: first cell, paired differences of the others, traffic.
 
-    Differences are bold where they are not 0, corrected for all differences of the table (Holm).
+    The differences are descriptive: uncorrected intervals.
     """
     (first, base), *others = _by_cell(results)
     head = ("model", "metric", first, *(f"{cell} − {first} [95 %]" for cell, _ in others))
     lines: list[tuple[str, ...]] = []
-    differences: list[Difference | None] = []
     trained = [row for row in base if row.method != "pretrained"]
     for key in dict.fromkeys((row.method, row.model) for row in trained):
         for protocol in (GENERIC, VERIFY, SEARCH):
@@ -156,22 +156,15 @@ def changes_table(results: Sequence[Result], deals: Deals = DISJOINT) -> str:
             for metric in shared_metrics(together, protocol)[:1]:
                 (group,) = (each for each in metric_groups(together, deals) if each.metric == metric)
                 start = fmean(group.values[first, key[1]].values())
-                differences += [compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others]
-                lines.append((column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}"))
-    told = iter([_marked(each) for each in corrected(differences)])
-    lines = [(*line, *(next(told) for _ in others)) for line in lines]
+                found = (compare(group, (cell, key[1]), (first, key[1])) for cell, _ in others)
+                lines.append(
+                    (column_title(*key), f"{protocol} {metric}", f"{100 * start:.1f}", *map(difference_text, found))
+                )
     for method in dict.fromkeys(row.method for row in trained):
         up = {result.cell: result.bytes_up for result in results if result.row.method == method}
         share = (f"{100 * up[cell] / up[first]:.0f} %" for cell, _ in others)
         lines.append((method, "bytes sent up by the clients", f"{up[first] / 1e6:.0f} MB", *share))
     return markdown_table(head, lines)
-
-
-def _marked(found: Comparison | None) -> str:
-    if found is None:
-        return "–"
-    text = difference_text(found.difference)
-    return f"**{text}**" if found.differs else text
 
 
 def figure(folder: Path) -> str:
@@ -231,8 +224,8 @@ def _gains(results: Sequence[Result], plan: Mapping[str, Any], deals: Mapping[st
 
 def _cost(result: Result) -> RoundCost:
     row = result.row
-    spent = {name: getattr(result, name) for name in ("client_seconds", "bytes_up", "bytes_down", "steps", "images")}
-    return RoundCost(row.method, row.seed, row.round, **spent)
+    names = ("client_seconds", "bytes_up", "bytes_down", "steps", "images", "alone_seconds")
+    return RoundCost(row.method, row.seed, row.round, **{name: getattr(result, name) for name in names})
 
 
 def _of_all_cells(cells: Iterable[Sequence[Row]], protocol: str) -> list[str]:
@@ -253,7 +246,7 @@ def costs_table(results: Sequence[Result]) -> str:
     for result in results:
         first.setdefault(result.row.method, result)
     clients = len({result.row.client for result in results if result.row.client})
-    base = first["fedavg"].client_seconds
+    base = _cost(first["fedavg"]).charged_seconds
     head, lines = ("method", "MB up", "MB down", "time, FedAvg = 1", "peak memory (GB)"), []
     for name, cost in first.items():
         rounds = max(result.row.round for result in results if result.row.method == name)
@@ -261,7 +254,8 @@ def costs_table(results: Sequence[Result]) -> str:
             continue
         updates = rounds * (1 if name == "centralized" else clients)
         up, down = (f"{size / updates / 1e6:.1f}" for size in (cost.bytes_up, cost.bytes_down))
-        time = f"{cost.client_seconds / base:.1f}" if cost.client_seconds is not None and base else "–"
+        spent = _cost(cost).charged_seconds
+        time = f"{spent / base:.1f}" if spent is not None and base else "–"
         lines.append((name, up, down, time, "–" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e9:.1f}"))
     return markdown_table(head, lines)
 

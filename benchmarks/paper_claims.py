@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedfr.reporting.benchmark_table import points
+from fedfr.reporting.benchmark_table import difference_text
 from fedfr.reporting.table import column_title, markdown_table
 from fedfr.results.comparison import (
     DISJOINT,
@@ -28,7 +28,7 @@ from fedfr.results.comparison import (
 )
 from fedfr.results.result_rows import Row
 
-__all__ = ["GENERIC", "SEARCH", "VERIFY", "Claim", "claims_table", "difference_text", "figure_table"]
+__all__ = ["GENERIC", "SEARCH", "VERIFY", "Claim", "claims_table", "figure_table"]
 
 GENERIC, GENERIC_SEARCH, VERIFY, SEARCH = "generic-1:1", "generic-1:N", "personalized-1:1", "personalized-1:N"
 NO_DEALS: Mapping[float, Deals] = {}
@@ -141,15 +141,17 @@ class _Measured:
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS, deals: Deals = DISJOINT) -> str:
     """Return the paper's claims, the measured differences and what comes back, as a Markdown table.
 
-    A verdict rests on p-values corrected for all claims of the table (Holm), see :func:`_verdict`.
+    The claims are a family of their own: a verdict rests on p-values corrected for all claims of the table (Holm), see
+    :func:`_verdict`.
     """
     found = [measured for claim in claims if (measured := _measure(claim, rows, deals)) is not None]
     lines = []
-    for each, compared in zip(found, corrected([each.difference for each in found]), strict=True):
+    for each, compared in zip(found, corrected([each.difference for each in found], len(found)), strict=True):
         figure = f"{each.claim.protocol} {each.metric}: {each.pair}"
         told = "–" if compared is None else _verdict(each.claim.sign, compared)
         lines.append((each.claim.text, figure, difference_text(each.difference), told))
-    return markdown_table(("the paper", "here", "difference [95 %]", "verdict"), lines)
+    table = markdown_table(("the paper", "here", "difference [95 %]", "verdict"), lines)
+    return f"{table}\n\n{_family(len(found), 'claims')}"
 
 
 def figure_table(cells: Mapping[float, Sequence[Row]], axis: str, deals: Mapping[float, Deals] = NO_DEALS) -> str:
@@ -168,14 +170,24 @@ def figure_table(cells: Mapping[float, Sequence[Row]], axis: str, deals: Mapping
         differences += [compare(group, fedfr, _generic(name)) for name in ("fedface", "centralized")]
         differences.append(None if before is None else between(group, before, fedfr))
         before = group
-    told = iter(corrected(differences))
+    told = iter(corrected(differences, sum(each is not None for each in differences)))
     lines = []
     for number, (at, group) in enumerate(groups.items()):
         shown = (_mean(group, _generic(name)) for name in head[1:5])
         ahead, not_behind, rise = (_told(sign, next(told)) for sign in (1, 0, 1))
         lines.append((f"{at:g}", *shown, ahead, not_behind, rise if number else ""))
     metric = next(iter(groups.values())).metric
-    return f"{GENERIC} {metric} (%)\n\n{markdown_table((*head, 'fedfr − fedfr one row above'), lines)}"
+    count = sum(each is not None for each in differences)
+    table = markdown_table((*head, "fedfr − fedfr one row above"), lines)
+    return f"{GENERIC} {metric} (%)\n\n{table}\n\n{_family(count, 'differences')}"
+
+
+def _family(count: int, what: str) -> str:
+    """Return the sentence below a table of the paper's claims."""
+    return (
+        f"These {count} {what} are a family of their own: verdicts are corrected for all of them (Holm) and say what "
+        "of the paper returns; intervals are uncorrected. They are no primary comparisons of this benchmark."
+    )
 
 
 def _groups_of_cells(cells: Mapping[float, Sequence[Row]], deals: Mapping[float, Deals]) -> dict[float, MetricGroup]:
@@ -239,14 +251,5 @@ def _verdict(sign: int, found: Comparison) -> str:
         against = "reversed" if found.larger else "does not return"
         direction = ("returns" if side > 0 else against) if found.differs else ""
         supported, contradicted = (difference.significant and held for held in (side > 0, side < 0))
-    size = f"{100 * difference.margin:.2g}"
-    equal = f"equal within {size} point{'' if size == '1' else 's'}" if found.equal else ""
     alone = " (alone: +)" if supported else " (alone: −)" if contradicted else ""
-    return ", ".join(filter(None, (direction, equal))) or f"not settled{alone}"
-
-
-def difference_text(found: Difference) -> str:
-    """Format a difference in percentage points, with its interval if there is one."""
-    if found.low is None or found.high is None:
-        return points(found.mean)
-    return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}]"
+    return ", ".join(filter(None, (direction, found.equality))) or f"not settled{alone}"

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 def verdicts(table: str) -> dict[str, str]:
     """By claim, the last cell."""
-    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:] if line.startswith("|")]
     return {cells[0]: cells[-1].strip(" |") for cells in lines}
 
 
@@ -50,6 +50,7 @@ def test_the_papers_claims_are_judged_by_their_intervals(monkeypatch: pytest.Mon
     }
     assert "generic-1:1 TAR@FAR=1e-3: fedavg generic − pretrained | -6.7 [" in table.splitlines()[2]
     assert "personalized-1:1 TAR@FAR=1e-3: fedfr personalized − fedavg generic |" in table, "its better model"
+    assert table.splitlines()[-1].startswith("These 6 claims are a family of their own: verdicts are corrected for all")
     two = [row for row in given if row.seed < 2]
     assert set(verdicts(paper_claims.claims_table(two)).values()) == {"not settled"}
     shared = paper_claims.claims_table(given, deals=Deals(people=10, shared=1))
@@ -185,7 +186,8 @@ def test_the_papers_figure_has_intervals_and_verdicts(monkeypatch: pytest.Monkey
         )
 
     table = paper_claims.figure_table({1.0: cell(0.40, 0.41, 0.42), 5.0: cell(0.50, 0.45, 0.50)}, "identities")
-    title, _, head, _, one, five = table.splitlines()
+    title, _, head, _, one, five, _, note = table.splitlines()
+    assert note.startswith("These 5 differences are a family of their own")
     assert title == "generic-1:1 TAR@FAR=1e-3 (%)"
     assert head.startswith("| identities | pretrained | fedface | fedfr | centralized | fedfr − fedface |")
     assert [cells.strip() for cells in one[2:-2].split("|")] == [

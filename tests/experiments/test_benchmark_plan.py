@@ -14,6 +14,7 @@ from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.from_config import local_training
 from fedfr.models import BACKBONES, Contract, build_backbone, save_model
+from fedfr.results.primary_family import Primary
 
 
 def scenarios(name: str) -> list[str]:
@@ -24,6 +25,18 @@ def test_settings_override_the_budgets_one_by_one() -> None:
     plan = plan_benchmark("lfw-fed", settings={"local": {"learning_rate": 0.5}})
     local = plan.experiment(0).local
     assert (local.learning_rate, local.epochs, local.batch_size) == (0.5, 2, 16)
+
+
+@pytest.mark.parametrize("name", ["lfw-fed", "pins-fed"])
+def test_primary_comparisons_are_declared_with_the_plan(name: str) -> None:
+    """They do not depend on the methods that are chosen; scenarios declare none."""
+    plan = plan_benchmark(name, methods=["local", "fedfr"])
+    assert plan.primary == Primary(
+        method="fedfr",
+        against=("local-fedfr", "frozen-head", "fedavg", "fedavg-public", "pretrained"),
+        protocols=("generic-1:1", "personalized-1:1"),
+    )
+    assert plan_benchmark(name, scenario="prototypes").primary is None
 
 
 def test_user_settings_override_cells_and_cells_override_budgets() -> None:

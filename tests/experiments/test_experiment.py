@@ -134,7 +134,7 @@ def test_public_names_are_exported() -> None:
 def events(run: Path) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl without times and memory."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    varying = {"time", "seconds", "cpu_seconds", "peak_rss_bytes"}
+    varying = {"time", "seconds", "cpu_seconds", "feature_seconds", "feature_seconds_alone", "peak_rss_bytes"}
     return [{key: value for key, value in json.loads(line).items() if key not in varying} for line in lines]
 
 

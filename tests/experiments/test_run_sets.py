@@ -79,7 +79,10 @@ def test_a_run_is_evaluated_again_on_its_sets_alone(run: Experiment) -> None:
 
 def test_tables_of_several_seeds_and_the_report_contain_the_set(run: Experiment) -> None:
     rows = run.results()
-    assert "verification-set o" in results_text(rows)
+    told = " ".join(results_text(rows).split())
+    assert "verification-set o" in told
+    assert "ends of 95 % intervals over pairs, not people" in told
+    assert "over pairs" not in results_text([row for row in rows if row.protocol != "verification-set o"])
     assert any(name.startswith("verification-set-o-accuracy") for name in open_report(run.folder).tables)
     assert not any("low95" in name for name in open_report(run.folder).tables), "ends of intervals have no means"
 
@@ -186,7 +189,9 @@ def test_an_interval_holds_for_the_pairs_of_the_set(run: Experiment) -> None:
     rows = [replace(row, seed=seed) for row in run.results() for seed in range(3)]
     everywhere = ", and for the public set and the starting file that all seeds have in common."
     told = {table.protocol: table.conclusion for table in benchmark_tables(rows)}
-    assert told["verification-set o"].endswith(f"these pairs, most of which all seeds are tested on{everywhere}")
+    assert told["verification-set o"].endswith(
+        f"these pairs, most of which all seeds are tested on, not for other people{everywhere}"
+    )
     assert told["generic-1:1"].endswith(f"faces, cameras and numbers of clients like these{everywhere}")
 
 

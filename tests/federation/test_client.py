@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.federation.local_plan import decay_epoch
 from fedfr.federation.messages import decode_broadcast, encode
 from fedfr.federation.private_state import PrivateState
+from fedfr.federation.public_faces import PublicFaces
 from fedfr.models import build_backbone
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
@@ -84,6 +86,28 @@ def test_contents_of_an_update(make_client: MakeClient) -> None:
     state = state_of(client)
     assert state.prototypes.shape == (3, 512)
     assert all(torch.equal(state.backbone[name], value) for name, value in update.weights.items())
+
+
+@pytest.mark.parametrize(("method", "later"), [("fedfr", True), ("frozen-head", False)])
+def test_a_client_that_shares_features_reports_what_they_cost(
+    make_client: MakeClient, tmp_path: Path, method: str, later: bool
+) -> None:
+    """Also where others computed them; a method that leaves the backbone as it is needs them once."""
+    clients = [make_client(f"method.name={method}", name=name) for name in ("client-01", "client-02")]
+    for client in clients:
+        client.public = PublicFaces(PUBLIC, tmp_path / "features")
+    first, second = (client.update(broadcast()).metrics for client in clients)
+    assert first["feature_seconds"] > 0 == second["feature_seconds"]
+    assert second["feature_seconds_alone"] == first["feature_seconds_alone"] > 0
+    assert first["cpu_seconds"] > first["feature_seconds"]
+    again = clients[1].update(broadcast(2)).metrics
+    assert again["feature_seconds"] == 0
+    assert (again["feature_seconds_alone"] > 0) == later
+
+
+def test_a_method_without_public_features_reports_none(make_client: MakeClient) -> None:
+    metrics = make_client("method.name=fedavg").update(broadcast()).metrics
+    assert (metrics["feature_seconds"], metrics["feature_seconds_alone"]) == (0, 0)
 
 
 def test_weights_may_count_private_images_only(make_client: MakeClient) -> None:

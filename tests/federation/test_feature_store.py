@@ -53,6 +53,24 @@ def test_computed_once_and_read_again(tmp_path: Path) -> None:
     assert computed(tmp_path / "log") == [0, 1, 2, 3, 4, 5]
 
 
+def test_the_cost_of_features_is_known_to_those_who_only_read_them(tmp_path: Path) -> None:
+    def work(number: int) -> torch.Tensor:
+        started = time.process_time()
+        while time.process_time() - started < 0.02:
+            pass
+        return value(number)
+
+    FeatureStore(tmp_path).fetch("model", CHUNKS[:3], work)
+    reader = FeatureStore(tmp_path)
+    reader.fetch("model", CHUNKS[:3], value)
+    seconds = reader.seconds("model", CHUNKS[:3])
+    assert seconds is not None
+    assert 0.06 <= seconds < 10
+    assert seconds > (reader.seconds("model", CHUNKS[:2]) or 0) > 0
+    (tmp_path / "model" / f"{CHUNKS[1]}.seconds").unlink()
+    assert reader.seconds("model", CHUNKS[:3]) is None, "of an earlier version"
+
+
 def test_no_chunks(tmp_path: Path) -> None:
     assert list(FeatureStore(tmp_path).fetch("model", [], value)) == []
 

@@ -80,6 +80,8 @@ def test_reported_metrics_are_those_of_the_level() -> None:
         "steps",
         "seconds",
         "cpu_seconds",
+        "feature_seconds",
+        "feature_seconds_alone",
         "peak_rss_bytes",
     )
     update = dataclasses.replace(UPDATE, metrics=dict.fromkeys(names, 1.0))

@@ -105,6 +105,19 @@ def test_an_unchanged_model_is_not_run_again(tmp_path: Path, backbone: torch.nn.
     assert (first.runs, second.runs) == ([(0, 300)], []), "another process, or the same after a restart"
 
 
+def test_features_have_a_cost_whoever_computed_them(tmp_path: Path, backbone: torch.nn.Module) -> None:
+    first, second, alone = Counting(FACES, tmp_path), Counting(FACES, tmp_path), Counting(FACES)
+    for public in (first, second, alone):
+        public.features(backbone, COMPUTE)
+    assert second.spent == 0 < first.spent
+    assert first.seconds is not None
+    assert second.seconds == first.seconds >= first.spent - 1e-5, "in microseconds, from the store"
+    assert alone.seconds == alone.spent > 0
+    before = alone.spent
+    alone.features(small(1), COMPUTE)
+    assert alone.seconds == pytest.approx(alone.spent - before), "of the newest model"
+
+
 def test_a_model_has_one_folder_whatever_the_device(tmp_path: Path, backbone: torch.nn.Module) -> None:
     """The CPU under two names represents two devices."""
     first, second = Counting(FACES, tmp_path), Counting(FACES, tmp_path)

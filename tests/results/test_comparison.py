@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from fedfr.results.comparison import (
     Difference,
     better_model,
     compare,
-    compare_all,
+    corrected,
     covers,
     metric_groups,
     shared_metrics,
@@ -164,11 +165,19 @@ def test_the_margin_is_at_most_half_of_what_the_reference_leaves(reference: floa
     deals = Deals(outcomes={("p", "m"): {A: drawn, B: none}})
     values = {(seed, "x"): reference - 0.0001 * seed for seed in range(1, 5)}
     (group,) = metric_groups(rows("a", dict(values)) + rows("b", dict.fromkeys(values, reference)), deals)
-    (found,) = compare_all([(group, A, B)])
+    (found,) = corrected([compare(group, A, B)])
     assert found is not None
     assert found.difference.margin == pytest.approx(margin)
     assert (found.equal, found.not_behind) == (margin > 0, margin > 0)
     assert not found.larger or margin < 0.0002
+
+
+def test_members_without_an_interval_count_in_a_family() -> None:
+    deals, _ = family(0.006, 0.03)
+    given = [*(Difference(fmean(each), 0.0, 0.0, 5, estimate=estimate(each)) for each in deals), None]
+    plain = [float(stats.ttest_1samp(values, 0).pvalue) for values in deals]
+    found = corrected(given, 5)
+    assert [each and each.p_value for each in found] == [*(pytest.approx(p) for p in holm([*plain, 1, 1, 1])[:2]), None]
 
 
 def test_larger_needs_the_interval_beyond_the_margin() -> None:
@@ -202,7 +211,7 @@ def family(*offsets: float) -> tuple[list[list[float]], list[Comparison]]:
     for number, values in enumerate(deals):
         given += rows(f"a{number}", {(seed, "x"): 0.5 + value for seed, value in enumerate(values)})
     (group,) = metric_groups(given)
-    found = compare_all([(group, (f"a{number}", "generic"), B) for number in range(len(offsets))])
+    found = corrected([compare(group, (f"a{number}", "generic"), B) for number in range(len(offsets))])
     return deals, [each for each in found if each is not None]
 
 

@@ -41,6 +41,21 @@ def test_costs_of_clients_are_summed(tmp_path: Path) -> None:
     ]
 
 
+def test_a_client_is_charged_with_all_public_features(tmp_path: Path) -> None:
+    """One client computed 0.5 of the 2 seconds of features, the other 1.5; alone each would need 2."""
+    first = MEASURED | {"feature_seconds": 0.5, "feature_seconds_alone": 2.0}
+    second = MEASURED | {"feature_seconds": 1.5, "feature_seconds_alone": 2.0}
+    (found,) = round_costs(events(tmp_path, first, second), "fedfr", 3)
+    assert (found.client_seconds, found.alone_seconds, found.charged_seconds) == (5.0, 7.0, 7.0)
+    later = RoundCost("fedfr", 3, 2, client_seconds=4.0, alone_seconds=4.5)
+    assert total([found, later]).charged_seconds == 11.5
+    assert deal_costs([found, later]).methods["fedfr"].alone_seconds == 11.5
+    for unknown in (MEASURED, {**MEASURED, "feature_seconds": 0.0}):
+        (found,) = round_costs(events(tmp_path, first, unknown), "fedfr", 3)
+        assert (found.alone_seconds, found.charged_seconds) == (None, 5.0)
+        assert total([found, later]).charged_seconds == 9.0, "all rounds as measured"
+
+
 @pytest.mark.parametrize("missing", [[*MEASURED], ["cpu_seconds", "peak_rss_bytes"]])
 def test_a_cost_that_one_site_does_not_report_is_unknown(tmp_path: Path, missing: list[str]) -> None:
     """In a round, in the sum over rounds, and in the mean over deals."""

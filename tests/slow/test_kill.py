@@ -26,7 +26,7 @@ SETTINGS = [
     "baselines=[local]",
     "runtime.threads=1",
 ]
-TIMES = {"seconds", "cpu_seconds", "peak_rss_bytes", "time"}
+TIMES = {"seconds", "cpu_seconds", "feature_seconds", "feature_seconds_alone", "peak_rss_bytes", "time"}
 # A private state names its identities by a key that every run draws anew.
 DRAWN = {"identities", "key"}
 

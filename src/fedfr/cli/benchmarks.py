@@ -63,6 +63,7 @@ def benchmark(
     from fedfr.experiments.benchmark_plan import SCRATCH, plan_benchmark
     from fedfr.experiments.report import open_report, save_page, write_report
     from fedfr.reporting.benchmark_table import benchmark_tables, tables_text
+    from fedfr.reporting.primary_table import primary_text
     from fedfr.reporting.text_tables import screen_width
 
     plan = plan_benchmark(
@@ -85,6 +86,8 @@ def benchmark(
     for section in report.sections:
         print(f"## {section.heading}\n" if len(report.sections) > 1 else "", end="")
         costs = section.deal_costs
+        if declared := primary_text(section.rows, section.primary, section.deals, screen_width()):
+            print(declared, end="\n\n")
         print(tables_text(benchmark_tables(section.rows, section.deals, costs), costs, screen_width()), end="\n\n")
     if report.gains:
         print(report.gain_text(screen_width()), end="\n\n")

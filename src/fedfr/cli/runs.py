@@ -159,6 +159,7 @@ def report(
     """Print the results and write them, with curves and costs, as a self-contained HTML page."""
     from fedfr.experiments.report import open_report, save_figures, save_page, save_tables
     from fedfr.reporting.benchmark_table import results_text
+    from fedfr.reporting.primary_table import primary_text
     from fedfr.reporting.text_tables import screen_width, wrapped
 
     content = open_report(target)
@@ -176,6 +177,8 @@ def report(
     print("\n".join(wrapped(line, screen_width()) for line in content.description), end="\n\n")
     for section in content.sections:
         print(f"## {section.heading}\n" if len(content.sections) > 1 else "", end="")
+        if declared := primary_text(section.rows, section.primary, section.deals, screen_width()):
+            print(declared, end="\n\n")
         print(results_text(section.rows, screen_width(), section.deals, section.deal_costs), end="\n\n")
     if content.gains:
         print(content.gain_text(screen_width()), end="\n\n")

@@ -15,6 +15,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.experiments.registration import stored_names
 from fedfr.methods import METHODS
 from fedfr.models import backbone_of
+from fedfr.results.primary_family import Primary
 
 __all__ = ["SCRATCH", "Cell", "Plan", "plan_benchmark", "refuse_reserved"]
 
@@ -70,10 +71,12 @@ class Definition(Settings):
 
     ``settings`` are those of all budgets, which override them. ``tuned``: settings chosen on a validation split, by
     starting point (``scratch``, ``checkpoint``) and method. ``tuned_start``: settings of ``pretrain`` by which a
-    checkpoint is tuned on the public images. The split of seed n is made with ``split_seed`` + n.
+    checkpoint is tuned on the public images. ``primary``: comparisons of the methods, declared before they run, that
+    every starting point is judged by. The split of seed n is made with ``split_seed`` + n.
     """
 
     config: str
+    primary: Primary | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     tuned_start: dict[str, Any] = Field(default_factory=dict)
     split_seed: Annotated[int, Field(ge=0)] = 0
@@ -84,10 +87,15 @@ class Definition(Settings):
 
 
 class Plan(Settings):
-    """Plan of a benchmark's folder; ``settings`` override the preset ``config``."""
+    """Plan of a benchmark's folder; ``settings`` override the preset ``config``.
+
+    ``primary``: comparisons that are declared with the plan, which cannot change once the folder is begun; scenarios
+    have none.
+    """
 
     name: str
     config: str
+    primary: Primary | None = None
     budget: str
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
@@ -176,6 +184,7 @@ def plan_benchmark(
     plan = {
         "name": name,
         "config": definition.config,
+        "primary": None if scenario else definition.primary,
         "split_seed": definition.split_seed,
         "budget": budget,
         "methods": [METHODS.stored_name(METHODS.entry(method).name) for method in methods or default],

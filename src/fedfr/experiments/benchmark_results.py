@@ -31,6 +31,7 @@ class Result:
     peak_bytes: int | None
     steps: int | None = None
     images: int | None = None
+    alone_seconds: float | None = None
 
     @classmethod
     def of(cls, cell: str, row: Row, cost: RoundCost) -> Result:
@@ -56,7 +57,7 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
 
 
 def read_results(path: str | Path) -> list[Result]:
-    """Read a ``results.csv``, also without ``steps`` and ``images``; raises :class:`FedfrError` for any other file."""
+    """Read a ``results.csv``, also without the last columns; raises :class:`FedfrError` for any other file."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))
@@ -81,7 +82,9 @@ def read_results(path: str | Path) -> list[Result]:
                 int(line["bytes_up"]),
                 int(line["bytes_down"]),
                 int(line["peak_bytes"]) if line["peak_bytes"] else None,
-                *(int(line[name]) if line.get(name) else None for name in ("steps", "images")),
+                int(line["steps"]) if line.get("steps") else None,
+                int(line["images"]) if line.get("images") else None,
+                float(line["alone_seconds"]) if line.get("alone_seconds") else None,
             )
             for line in lines
         ]

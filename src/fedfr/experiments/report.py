@@ -47,6 +47,7 @@ def open_report(folder: str | Path) -> Report:
         replace(
             _section(runs, cell, plan.cells[cell].at, plan.cells[cell].group),
             title=cell_title(plan, cell, runs[0].config),
+            primary=plan.primary,
         )
         for cell, runs in finished.items()
     ]

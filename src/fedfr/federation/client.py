@@ -137,6 +137,7 @@ class Client:
         metrics = {f"loss/{name}": value for name, value in losses.items()} | {**update.metrics}
         metrics |= work(plan, len(training_set), *([len(self.private)] if state.personal_backbone else []))
         metrics |= {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - processor}
+        metrics |= self._feature_costs(context)
         metrics |= {"peak_rss_bytes": peak_memory()}
         update = replace(update, metrics=metrics)
         # A change that the server would refuse is not saved either.
@@ -266,6 +267,17 @@ class Client:
         train(network, TrainingSet([(self.private, None, 0)]), personal.objective, plan, self.settings.compute)
         weights = {f"backbone/{name}": _cpu_copy(value) for name, value in self._networks.entries(backbone).items()}
         return {**weights, "prototypes": network.private.detach().cpu()}
+
+    def _feature_costs(self, context: RoundContext) -> dict[str, float]:
+        """Return the seconds spent on features of public faces, and those of a client that shares them with nobody.
+
+        Such a client computes them in every round; in its first one only if the method leaves the backbone as it is.
+        """
+        models = context.models
+        kept = context.state is not None and not self.method.trains_backbone
+        alone = 0.0 if kept else models.feature_seconds_alone
+        known = {} if alone is None else {"feature_seconds_alone": alone}
+        return {"feature_seconds": models.feature_seconds, **known}
 
     def _freeze_batchnorm(self, backbone: nn.Module) -> None:
         """Exclude BatchNorm parameters from training under the policy ``frozen``."""

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ Compute = Callable[[int], torch.Tensor]
 
 
 class FeatureStore:
-    """Cache with one memory-mapped ``.npy`` file per chunk of faces, in one folder per model.
+    """Cache with one memory-mapped ``.npy`` file per chunk of faces, and its cost, in one folder per model.
 
     Processes share the work: each computes the next chunk that no other process has locked, and finally waits for the
     rest. The lock of a chunk ends with its process, after which another process computes the chunk. Files are written
@@ -61,6 +62,13 @@ class FeatureStore:
                         piece = _fetch_chunk(here / f"{chunk}.npy", lock, number, wait, compute)
                         found |= {} if piece is None else {number: piece}
         return [found[number] for number in range(len(chunks))]
+
+    def seconds(self, model: str, chunks: Sequence[str]) -> float | None:
+        """Return the processor time of computing every chunk, whichever processes did; None where one is not known."""
+        try:
+            return sum(float(_seconds_file(self.folder / model / f"{chunk}.npy").read_text()) for chunk in chunks)
+        except (OSError, ValueError):
+            return None
 
     def _remove_others(self, here: Path) -> None:
         for old in self.folder.iterdir():
@@ -149,12 +157,20 @@ def _fetch_chunk(path: Path, lock: IO[str], number: int, wait: bool, compute: Co
     try:
         found = _read(path)  # finished by another process a moment ago
         if found is None:
+            started = time.process_time()
             made = compute(number)
+            # First, so that features which exist have it.
+            write_atomically(_seconds_file(path), f"{time.process_time() - started:.6f}".encode())
             write_atomically(path, partial(_write, made.numpy()))
             found = _read(path)
         return made if found is None else found
     finally:
         fcntl.lockf(lock, fcntl.LOCK_UN, 1, number)
+
+
+def _seconds_file(path: Path) -> Path:
+    """Return the file with the processor time of computing a chunk."""
+    return path.with_suffix(".seconds")
 
 
 def _write(features: np.ndarray, path: Path) -> None:

@@ -47,7 +47,9 @@ _SCALES = "scales/"
 LONGEST_HEADER = 1 << 20
 """Bytes. Names, shapes and metrics of the largest backbone take 60 kB."""
 # Names of the metrics that clients may report; they go into the run's events beside the server's own fields.
-_METRIC = re.compile(r"(loss|images)/[a-z0-9_-]{1,40}|epochs|steps|(cpu_)?seconds|peak_rss_bytes")
+_METRIC = re.compile(
+    r"(loss|images)/[a-z0-9_-]{1,40}|epochs|steps|(cpu_|feature_)?seconds|feature_seconds_alone|peak_rss_bytes"
+)
 _MOST_METRICS = 100
 _REPORTED: Mapping[Report, tuple[str, ...]] = {"none": (), "losses": ("loss/",), "all": ("",)}
 """Prefixes of the names of the metrics that are reported."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,9 @@ class PublicFaces:
     memory-mapped by every process that uses the folder; otherwise in memory. ``half`` stores directions in float16;
     exact features are then computed again on request, bit-identical. ``flipped`` stores the features of the mirror
     images in place of those of the images.
+
+    ``seconds`` is the processor time in which all features of the newest model were computed, by this process or others
+    (None if it is not known), ``spent`` that of this object for all models.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class PublicFaces:
         self._model = ""
         self._named: tuple[nn.Module, Compute, list[int], str] | None = None
         self._parts: Sequence[torch.Tensor] = ()
+        self.seconds: float | None = 0.0
+        self.spent = 0.0
 
     @cached_property
     def mirrored(self) -> PublicFaces:
@@ -67,17 +73,22 @@ class PublicFaces:
         """
 
         def made(chunk: int) -> torch.Tensor:
-            start = self._chunks[chunk]
+            start, started = self._chunks[chunk], time.process_time()
             found = self._extract(start, start + self._chunks.step, backbone, compute)
-            return to_half(found) if self._half else found
+            found = to_half(found) if self._half else found
+            self.spent += time.process_time() - started
+            return found
 
         model = self._name(backbone, compute)
         if self._model != model:
             self._model, self._parts = "", ()  # Freed before the new ones are computed.
+            before = self.spent
             if own or self._store is None:
                 self._parts = [made(chunk) for chunk in range(len(self._chunks))]
+                self.seconds = self.spent - before
             else:
                 self._parts = self._store.fetch(model, self._images, made)
+                self.seconds = self._store.seconds(model, self._images)
             self._model = model
         if not self._half:
             return StoredFeatures(self._parts)

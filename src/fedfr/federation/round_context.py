@@ -41,6 +41,9 @@ class RoundModels:
 
     ``generic`` is the backbone with θ^t in evaluation mode; do not change it. ``own`` says that its BatchNorm is the
     client's own, so that its features must not be shared with other clients.
+
+    ``feature_seconds`` is the processor time that the client's process spent on features of public faces so far, and
+    ``feature_seconds_alone`` that of computing all of them, as a client without others has to; None if it is not known.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class RoundModels:
         self._private = private
         self._public = public
         self._own = own
+        self.feature_seconds = 0.0
+        self.feature_seconds_alone: float | None = 0.0
 
     @cached_property
     def private_features(self) -> torch.Tensor:
@@ -76,12 +81,20 @@ class RoundModels:
     @cached_property
     def mirrored_public_features(self) -> StoredFeatures:
         """Features of the mirror images of the public faces under ``generic``."""
-        return self._public.mirrored.features(self.generic, self._settings.compute, own=self._own)
+        return self._features_of(self._public.mirrored)
 
     @cached_property
     def public_features(self) -> StoredFeatures:
         """Features of the unflipped public faces under ``generic``."""
-        return self._public.features(self.generic, self._settings.compute, own=self._own)
+        return self._features_of(self._public)
+
+    def _features_of(self, public: PublicFaces) -> StoredFeatures:
+        before = public.spent
+        found = public.features(self.generic, self._settings.compute, own=self._own)
+        self.feature_seconds += public.spent - before
+        before_alone, own = self.feature_seconds_alone, public.seconds
+        self.feature_seconds_alone = None if before_alone is None or own is None else before_alone + own
+        return found
 
     def with_weights(self, weights: Mapping[str, torch.Tensor]) -> nn.Module:
         """Return a second backbone with ``weights``, in evaluation mode; valid until the next call or training."""

@@ -13,13 +13,14 @@ from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import broken_title, text_table, wrapped
 from fedfr.results.comparison import (
     DISJOINT,
-    Comparison,
     Deals,
+    Difference,
     Key,
     MetricGroup,
     MetricSummary,
     better_model,
-    compare_all,
+    compare,
+    meant_model,
     metric_groups,
     shared_metrics,
     summaries,
@@ -29,9 +30,11 @@ from fedfr.results.intervals import FEWEST_DEALS, FEWEST_PEOPLE
 from fedfr.results.result_rows import PLAIN, SCORINGS, Row, scoring_of
 
 __all__ = [
+    "DESCRIPTIVE",
     "FEW_PEOPLE",
     "BenchmarkTable",
     "benchmark_tables",
+    "difference_text",
     "overview_table",
     "points",
     "results_text",
@@ -46,6 +49,11 @@ FEW_PEOPLE = (
     "in all deals, or is near 0 or 100 % in a run without `evaluation.people`."
 )
 """Note on differences that have no interval although there are enough deals."""
+DESCRIPTIVE = (
+    "Descriptive: each interval stands alone, uncorrected for the number of comparisons, and no difference here is a "
+    "result; results are the primary comparisons, where the benchmark declared some before its runs."
+)
+"""Label of differences that were not declared before the runs."""
 _Places = Mapping[str, set[tuple[int, str]]]
 _END_OF_INTERVAL = re.compile(r"\((low|high)95\)")
 
@@ -65,10 +73,8 @@ class BenchmarkTable:
     cost_columns: int = 0
 
     def text(self, width: int = 80) -> str:
-        """Return the table for a terminal; significant differences have an asterisk."""
-        head = [broken_title(title) for title in self.head]
-        lines = [[f"{cell[2:-2]}*" if cell.startswith("**") else cell for cell in line] for line in self.lines]
-        marked = " *: significant." if any(cell.endswith("*") for line in lines for cell in line) else ""
+        """Return the table for a terminal."""
+        head, lines = [broken_title(title) for title in self.head], self.lines
         title = f"{self.protocol}, {self.metric} (%)"
         whole = text_table(head, lines, width)
         if "\n\n" in whole and self.cost_columns:
@@ -81,10 +87,10 @@ class BenchmarkTable:
                 )
                 for block in blocks
             )
-        return "\n".join([title, "", whole, "", wrapped(self.conclusion + marked, width)])
+        return "\n".join([title, "", whole, "", wrapped(self.conclusion, width)])
 
     def for_page(self) -> PageTable:
-        """Return the table for a page or a file; significant differences are bold."""
+        """Return the table for a page or a file."""
         name = re.sub(r"[^a-z0-9.+-]+", "-", f"{self.protocol}-{self.metric}", flags=re.IGNORECASE).strip("-")
         title = f"{self.protocol}, {self.metric} (%)"
         return PageTable(name, title, self.head, self.lines, self.conclusion)
@@ -100,13 +106,12 @@ def benchmark_tables(
     """
     groups = [group for group in metric_groups(rows, deals) if not _END_OF_INTERVAL.search(group.metric)]
     groups.sort(key=lambda group: SCORINGS.index(scoring_of(group.protocol)))
-    primary = {each.protocol: each.metric for each in _primary_metrics(rows)}
     places = _places(rows)
-    return [_table(group, costs, primary, places) for group in groups if group.values]
+    return [_table(group, costs, places) for group in groups if group.values]
 
 
-def _primary_metrics(rows: Sequence[Row], scoring: str = PLAIN) -> list[MetricGroup]:
-    """Return the metric of each protocol that its conclusions rest on: the strictest at a rate that all models have.
+def _strictest_metrics(rows: Sequence[Row], scoring: str) -> list[MetricGroup]:
+    """Return the metric of each protocol that overviews show: the strictest at a rate that all models have.
 
     The first metric where the protocol has none with a rate. Only protocols with this scoring are included.
     """
@@ -137,12 +142,12 @@ def results_text(
 def overview_table(
     rows: Sequence[Row], costs: DealCosts = UNKNOWN_COSTS, scoring: str = PLAIN
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return head and lines: each model's mean (worst client) in %, in the primary metric of every protocol.
+    """Return head and lines: each model's mean (worst client) in %, in the strictest metric of every protocol.
 
     Only results with this scoring are included: scoring is no merit of a method. Costs follow where they are known.
     """
     models = dict.fromkeys((row.method, row.model) for row in rows if scoring_of(row.protocol) == scoring)
-    kept = _primary_metrics(rows, scoring)
+    kept = _strictest_metrics(rows, scoring)
     found = [(group, summaries(group)) for group in kept]
     places = _places(rows)
     titles = (f"{group.protocol.removesuffix(f' {scoring}')} {group.metric}" for group in kept)
@@ -176,10 +181,10 @@ def _short(summary: MetricSummary | None) -> str:
     return _mean(summary) + ("" if summary.worst is None else f" ({_percent(summary.worst)})")
 
 
-def _table(group: MetricGroup, costs: DealCosts, primary: Mapping[str, str], places: _Places) -> BenchmarkTable:
+def _table(group: MetricGroup, costs: DealCosts, places: _Places) -> BenchmarkTable:
     personal = any(client for values in group.values.values() for _, client in values)
-    references, compared = _compared(group, personal)
-    intervals = any(each is not None and each.difference.low is not None for each in compared.values())
+    references, compared = _compared(group)
+    intervals = any(each is not None and each.low is not None for each in compared.values())
     titles = [f"− {column_title(*key)}{' [95 %]' if intervals else ''}" for key in references]
     head = ("model", "mean", *(["worst client"] if personal else []), "seeds", *titles, *_cost_head(costs))
     lines = []
@@ -190,37 +195,31 @@ def _table(group: MetricGroup, costs: DealCosts, primary: Mapping[str, str], pla
             *([_percent(summary.worst)] if personal else []),
         ]
         cells.append(str(summary.seeds))
-        cells += [_difference(compared[key, other]) if (key, other) in compared else "" for other in references]
+        cells += [difference_text(compared[key, other]) if (key, other) in compared else "" for other in references]
         lines.append((*cells, *_cost_cells(costs, key[0])))
     notes = []
     if references and len({name for name, _ in group.values}) < len(group.values):
         notes.append(
             "Of a method with two models, the one with the higher mean over all seeds is compared, which favours it."
         )
-    if any(found is not None and found.equal for found in compared.values()):
-        notes.append(
-            "=: equal, by two one-sided tests corrected for their number (Holm), with a margin of 1 point or, where "
-            "that is less, half of the reference's distance from 0 or 100 %."
-        )
-    if any(found is not None and found.difference.few for found in compared.values()):
+    if any(found is not None and found.few for found in compared.values()):
         notes.append(FEW_PEOPLE)
-    conclusion = " ".join([*notes, _conclusion(group, primary)])
+    conclusion = " ".join([*notes, _conclusion(group)])
     return BenchmarkTable(group.protocol, group.metric, head, tuple(lines), conclusion, len(_cost_head(costs)))
 
 
-def _compared(group: MetricGroup, personal: bool) -> tuple[list[Key], dict[tuple[Key, Key], Comparison | None]]:
-    """Return the reference models, and the comparisons of the better model of every other method with each.
+def _compared(group: MetricGroup) -> tuple[list[Key], dict[tuple[Key, Key], Difference | None]]:
+    """Return the reference models, and the differences of the better model of every other method with each.
 
     FedFR is represented by the model that it is meant to have here; the choice is made only for methods it competes
     with.
     """
     better = {name: better_model(group, name) for name, _ in group.values}
-    own = (MAIN, "personalized" if personal and (MAIN, "personalized") in group.values else "generic")
-    references = [key for key in (better.get(BASELINE), own) if key is not None and key in group.values]
+    references = [key for key in (better.get(BASELINE), meant_model(group, MAIN)) if key is not None]
     pairs = [
         (key, other) for other in references for key in group.values if key == better[key[0]] and key[0] != other[0]
     ]
-    return references, dict(zip(pairs, compare_all([(group, *pair) for pair in pairs]), strict=True))
+    return references, {pair: compare(group, *pair) for pair in pairs}
 
 
 def _places(rows: Iterable[Row]) -> _Places:
@@ -239,7 +238,7 @@ def _missing(group: MetricGroup, key: Key, places: _Places) -> str:
     return f" ({len(own)} of {every} clients)" if seeds and len(own) < every else ""
 
 
-def _conclusion(group: MetricGroup, primary: Mapping[str, str]) -> str:
+def _conclusion(group: MetricGroup) -> str:
     seeds = {seed for values in group.values.values() for seed, _ in values}
     deals = group.deals
     if len(seeds) < FEWEST_DEALS:
@@ -254,20 +253,12 @@ def _conclusion(group: MetricGroup, primary: Mapping[str, str]) -> str:
         )
     same_pairs = not group.outcomes and group.protocol.startswith((*SET_PROTOCOLS, *PAIRS_PROTOCOLS))
     scope = (
-        "these pairs, most of which all seeds are tested on"
+        "these pairs, most of which all seeds are tested on, not for other people"
         if same_pairs
         else "faces, cameras and numbers of clients like these"
     )
-    base = group.protocol.removesuffix(f" {scoring_of(group.protocol)}")
-    metric = primary.get(base, group.metric)
-    role = (
-        f"This is the primary metric of {base}."
-        if (base, metric) == (group.protocol, group.metric)
-        else f"Descriptive: the primary metric of {base} is {metric}{'' if base == group.protocol else ', plain'}."
-    )
     return (
-        f"{role} Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where "
-        "it is not 0 at the level of 5 %, corrected for the number of comparisons in this table (Holm). It holds for "
+        f"{DESCRIPTIVE} Intervals are t intervals over {len(seeds)} seeds with different people. They hold for "
         f"{scope}, and for the public set and the starting file that all seeds have in common."
     )
 
@@ -285,12 +276,10 @@ def _mean(summary: MetricSummary) -> str:
     return _percent(summary.mean) + ("" if summary.deviation is None else f" ± {100 * summary.deviation:.1f}")
 
 
-def _difference(found: Comparison | None) -> str:
+def difference_text(found: Difference | None) -> str:
+    """Format a difference in percentage points, with its interval if there is one; a dash for None."""
     if found is None:
         return "–"
-    difference = found.difference
-    if difference.low is None or difference.high is None:
-        return points(difference.mean)
-    text = f"{points(difference.mean)} [{points(difference.low)}, {points(difference.high)}]"
-    text += " =" if found.equal else ""
-    return f"**{text}**" if found.differs else text
+    if found.low is None or found.high is None:
+        return points(found.mean)
+    return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}]"

@@ -14,6 +14,7 @@ from fedfr.reporting.table import column_title
 from fedfr.results.comparison import DISJOINT, Deals, shared_metrics
 from fedfr.results.costs import DealCosts, RoundCost, deal_costs
 from fedfr.results.curve_records import Curve
+from fedfr.results.primary_family import Primary
 from fedfr.results.result_rows import Row
 
 __all__ = ["Section", "charts", "main_method", "shown_methods"]
@@ -34,7 +35,8 @@ class Section:
 
     ``history`` holds results of earlier rounds with the round after which they were evaluated. ``name``, ``at`` (its
     position on the axis) and ``group`` (its line) place the section in a scenario. ``deals``: what its seeds share;
-    ``machines``: those that computed it, where recorded. ``title``: its heading, by default the name.
+    ``machines``: those that computed it, where recorded. ``title``: its heading, by default the name. ``primary``: the
+    comparisons that its benchmark declared.
     """
 
     rows: Sequence[Row]
@@ -47,6 +49,7 @@ class Section:
     deals: Deals = DISJOINT
     title: str = ""
     machines: Sequence[str] = ()
+    primary: Primary | None = None
 
     @property
     def deal_costs(self) -> DealCosts:
@@ -252,13 +255,13 @@ def _cost_charts(values: _MetricByRound, costs: Sequence[RoundCost]) -> list[Cha
         return (cost.bytes_up + cost.bytes_down) / 1e6
 
     def worked(cost: RoundCost) -> float:
-        return (cost.client_seconds or 0.0) / 60
+        return (cost.charged_seconds or 0.0) / 60
 
     kinds: list[tuple[str, str, str, Callable[[RoundCost], float]]] = [
         ("bytes", "Bytes", "sent up and down, all clients (MB)", sent),
         ("time", "Time", "client time, all clients together (minutes)", worked),
     ]
-    if any(cost.client_seconds is None for cost in costs):
+    if any(cost.charged_seconds is None for cost in costs):
         del kinds[1]
     found = []
     for name, title, axis, spent in kinds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fedfr.reporting.text_tables import broken_title, text_table, wrapped
-from fedfr.results.costs import DealCosts
+from fedfr.results.costs import DealCost, DealCosts
 
 __all__ = ["COST_HEAD", "cost_cells", "cost_note", "costs_text"]
 
@@ -22,7 +22,7 @@ def cost_cells(costs: DealCosts, method: str) -> tuple[str, ...]:
         _number(cost.images),
         _number(cost.bytes_up, 1e6),
         _number(cost.bytes_down, 1e6),
-        _number(cost.client_seconds),
+        _seconds(cost),
     )
 
 
@@ -41,9 +41,18 @@ def cost_note(costs: DealCosts) -> str:
         return ""
     text = (
         "Costs are those of all clients and rounds of one deal, mean over deals: SGD steps, images processed in them, "
-        "bytes of tensors sent up and down, processor time. Clients of a simulation share the features of the "
-        "public images, which each of them would compute if it were alone."
+        "bytes of tensors sent up and down, processor time."
     )
+    if any(cost.alone_seconds is not None for cost in costs.methods.values()):
+        text += (
+            " Clients of a simulation share the features of the public images; every client is charged with all of "
+            "them, once in a round, as if it were alone; in brackets the seconds as measured."
+        )
+    else:
+        text += (
+            " Clients of a simulation share the features of the public images, which each of them would compute if it "
+            "were alone."
+        )
     if (start := costs.methods.get("pretrained")) is not None and start.steps:
         text += " The cost of pretrained is the server's, on the public images; the rows that begin with it add to it."
     if len(costs.machines) > 1:
@@ -51,6 +60,13 @@ def cost_note(costs: DealCosts) -> str:
     if costs.machines:
         return f"{text} The seconds of all methods were measured on one machine ({costs.machines[0]})."
     return text
+
+
+def _seconds(cost: DealCost) -> str:
+    """Return the seconds of clients that share no features, in brackets those measured where they are others."""
+    measured = _number(cost.client_seconds)
+    alone = measured if cost.alone_seconds is None else _number(cost.alone_seconds)
+    return measured if alone == measured else f"{alone} ({measured})"
 
 
 def _number(value: float | None, unit: float = 1.0) -> str:

@@ -23,6 +23,7 @@ from fedfr.reporting.drawing import draw
 from fedfr.reporting.gain import gain_chart, gain_table, gain_text, section_gains
 from fedfr.reporting.markup import TABLE_FORMATS, PageTable, csv_text
 from fedfr.reporting.palette import colour
+from fedfr.reporting.primary_table import PRIMARY_TABLE, primary_table
 from fedfr.reporting.scenario import sweep_charts
 from fedfr.reporting.table import missing_values
 from fedfr.results.audit_rows import AuditRow
@@ -180,6 +181,8 @@ def _section_content(section: Section, prefix: str, *, draws: bool) -> SectionCo
         plain = scoring == PLAIN
         name, title = ("overview", section.heading) if plain else (f"overview-{scoring}", f"With scoring {scoring} (%)")
         overviews.append(PageTable(name, title, head, lines, f"{note} {cost_note(costs)}".strip() if plain else note))
+    declared = primary_table(section.rows, section.primary, section.deals)
+    overviews += [] if declared is None else [declared]
     tables = [*overviews, *(table.for_page() for table in benchmark_tables(section.rows, section.deals, costs))]
     return SectionContent(
         section,
@@ -202,7 +205,7 @@ def _table(name: str, table: PageTable) -> str:
         f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
         f"<p>{_prose(table.note)}</p><p>{buttons}</p>"
     )
-    if table.name in ("overview", AUDIT_TABLE):
+    if table.name in ("overview", PRIMARY_TABLE, AUDIT_TABLE):
         return f"<section>{shown}</section>"
     return f"<details><summary>{_text(table.title)}</summary>{shown}</details>"
 

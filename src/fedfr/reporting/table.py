@@ -68,6 +68,10 @@ def results_table(rows: Sequence[Row], width: int = 80) -> str:
     notes = [
         "in %: mean over clients (worst client); a single number for protocols without clients. Counts are per client."
     ]
+    if any("95)" in metric for _, metric in summary):
+        notes.append(
+            "(low95), (high95): ends of 95 % intervals over pairs, not people; other people may be outside of them."
+        )
     incomplete = [*_refused_for_some(summary), *_without_model(summary, clients)]
     if incomplete:
         notes.append("[n of C]: mean over n clients of C only.")

@@ -23,9 +23,9 @@ __all__ = [
     "better_model",
     "between",
     "compare",
-    "compare_all",
     "corrected",
     "covers",
+    "meant_model",
     "metric_groups",
     "rate_of",
     "shared_metrics",
@@ -138,6 +138,12 @@ class Comparison:
     def equal(self) -> bool:
         """Whether the difference is smaller than the margin, by two one-sided tests."""
         return _settled(self.equal_p)
+
+    @property
+    def equality(self) -> str:
+        """The words for equal models with their margin; empty where they are not known to be equal."""
+        size = f"{100 * self.difference.margin:.2g}"
+        return f"equal within {size} point{'' if size == '1' else 's'}" if self.equal else ""
 
     @property
     def larger(self) -> bool:
@@ -266,13 +272,11 @@ def _over_clients(values: _Values) -> dict[tuple[int, str], float]:
     return {(seed, ""): fmean(clients) for seed, clients in seeds.items()}
 
 
-def compare_all(pairs: Sequence[tuple[MetricGroup, Key, Key]]) -> list[Comparison | None]:
-    """Return the comparisons of a family, in order; None for a pair without deals in common."""
-    return corrected([compare(*pair) for pair in pairs])
+def corrected(found: Sequence[Difference | None], count: int = 0) -> list[Comparison | None]:
+    """Return the differences of a family with their corrected p-values, in order; None for None.
 
-
-def corrected(found: Sequence[Difference | None]) -> list[Comparison | None]:
-    """Return the differences of a family with their corrected p-values, in order; None for None."""
+    The family has ``count`` members, at least the differences that have an interval.
+    """
     kinds: dict[str, Callable[[Estimate, float], float | None]] = {
         "p_value": lambda each, _: each.p_value,
         "not_behind_p": lambda each, margin: each.above(-margin),
@@ -280,8 +284,10 @@ def corrected(found: Sequence[Difference | None]) -> list[Comparison | None]:
         "larger_p": lambda each, margin: replace(each, mean=abs(each.mean)).above(margin),
     }
     tested = [(each.estimate, each.margin) for each in found if each is not None and each.estimate is not None]
+    others = [1.0] * (count - len(tested))
     p_values = {
-        kind: iter(holm([p for each in tested if (p := p_value(*each)) is not None])) for kind, p_value in kinds.items()
+        kind: iter(holm([*(p for each in tested if (p := p_value(*each)) is not None), *others]))
+        for kind, p_value in kinds.items()
     }
     return [
         None
@@ -298,6 +304,16 @@ def better_model(group: MetricGroup, method: str) -> Key | None:
     """
     means = {key: summary.mean for key, summary in summaries(group).items() if key[0] == method}
     return max(means, key=lambda key: means[key], default=None)
+
+
+def meant_model(group: MetricGroup, method: str) -> Key | None:
+    """Return the method's personalized model where it has one, else its first; None without a value.
+
+    This is the model that is meant for the people of the group's protocol.
+    """
+    personal = (method, "personalized")
+    own = (key for key in group.values if key[0] == method)
+    return personal if personal in group.values else next(own, None)
 
 
 def _outcomes(group: MetricGroup, one: Key, other: Key, seeds: Sequence[int]) -> list[tuple[Outcomes, Outcomes]]:

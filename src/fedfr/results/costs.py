@@ -38,6 +38,7 @@ class RoundCost:
 
     ``wall_seconds``: from the broadcast to the average, without evaluation; ``client_seconds``: processor time of the
     clients' processes in training and feature extraction, which other processes on the machine do not lengthen;
+    ``alone_seconds``: the same if no client shared features of public faces with others, None where it is not known;
     ``bytes_up``, ``bytes_down``: tensors of all messages; ``peak_bytes``: the largest resident size of a client's
     process.
     """
@@ -52,6 +53,12 @@ class RoundCost:
     peak_bytes: int | None = 0
     steps: int | None = None
     images: int | None = None
+    alone_seconds: float | None = None
+
+    @property
+    def charged_seconds(self) -> float | None:
+        """Processor time of clients that share no features, or where that is not known, of the clients as they ran."""
+        return self.client_seconds if self.alone_seconds is None else self.alone_seconds
 
 
 def round_costs(events: Path, method: str, seed: int) -> list[RoundCost]:
@@ -121,6 +128,7 @@ def total(costs: Iterable[RoundCost]) -> RoundCost:
         _whole(_known([cost.peak_bytes for cost in rounds], max)),
         _whole(_known([cost.steps for cost in rounds], sum)),
         _whole(_known([cost.images for cost in rounds], sum)),
+        _rounded(_known([cost.alone_seconds for cost in rounds], sum)),
     )
 
 
@@ -133,6 +141,7 @@ class DealCost:
     bytes_up: float | None = 0.0
     bytes_down: float | None = 0.0
     client_seconds: float | None = 0.0
+    alone_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,17 @@ def _sum(method: str, seed: int, number: int, wall: float, updates: list[dict[st
         _whole(_known([update.get("peak_rss_bytes") for update in updates], max)),
         _whole(_known([update.get("steps") for update in updates], sum)),
         _whole(_known([update.get("images/processed") for update in updates], sum)),
+        _rounded(_known([_alone(update) for update in updates], sum)),
     )
+
+
+def _alone(update: Mapping[str, float]) -> float | None:
+    """Return the processor time of a client if it had computed all features of public faces itself."""
+    names = ("cpu_seconds", "feature_seconds", "feature_seconds_alone")
+    if any(update.get(name) is None for name in names):
+        return None
+    every, spent, alone = (update[name] for name in names)
+    return every - spent + alone
 
 
 def _known(values: Sequence[float | None], combine: Callable[[list[float]], float]) -> float | None:

@@ -190,5 +190,5 @@ def _client_cost(point: Point, method: str) -> ClientCost:
     if not own or not clients:
         return ClientCost()
     every, count = total(own), len(seeds) * len(clients)
-    seconds = None if every.client_seconds is None else every.client_seconds / count
+    seconds = None if every.charged_seconds is None else every.charged_seconds / count
     return ClientCost(every.bytes_up / count, every.bytes_down / count, seconds)
