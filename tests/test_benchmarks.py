@@ -231,8 +231,12 @@ def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choos
         benchmark, start = path.parts[-4], path.parent.name
         definition, trials = read_benchmark(benchmark), records.read_trials(path)
         assert definition["tuned"][start] == records.tuned(trials), path
-        if (best := records.chosen(trials).get("pretrained")) is not None:
-            assert definition["tuned_start"]["learning_rate"] == best.settings["pretrain.learning_rate"]
+        if start != "scratch":
+            best = records.chosen_start(trials)
+            assert best, f"{path}: no trials of the starting model, from which all others begin"
+            assert definition["tuned_start"] == {**definition["tuned_start"], **best}, path
+            plan = yaml.safe_load(path.with_name("plan.yaml").read_text(encoding="utf-8"))
+            assert all(cell["settings"]["pretrain"] == definition["tuned_start"] for cell in plan["cells"].values())
 
 
 def test_the_quickstart_is_measured_on_several_processors() -> None:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.core.errors import FedfrError
@@ -107,7 +107,58 @@ def test_limits_bracket(search: ModuleType) -> None:
     share = search.Axis("share", 0.5, step=0.25, low=0.05, high=0.95)
     done = searched(search, [share], lambda value: value, 9)
     assert max(share.value(position) for (position,) in done) <= 0.95
+    assert search.open_ends([share], done) == {"share": "at the limit"}
+    assert search.open_ends([share], searched(search, [share], lambda value: -abs(value - 0.5), 9)) == {}
+    done = searched(search, [share], lambda value: -abs(value - 0.8), 9, refine=True)
+    assert share.value(*search.best(done)) == 0.8125, "between values that are worse"
     assert search.open_ends([share], done) == {}
+
+
+def test_whole_numbers_are_tried_once_and_not_below_the_lowest(search: ModuleType) -> None:
+    epochs = search.Axis("epochs", 3, factor=2, low=1, whole=True)
+    done = searched(search, [epochs], lambda value: -value, 9, refine=True)
+    assert [epochs.value(position) for (position,) in done] == [2, 3, 6, 1]
+    assert all(isinstance(epochs.value(position), int) for (position,) in done)
+    assert search.open_ends([epochs], done) == {"epochs": "at the limit"}
+    done = searched(search, [epochs], lambda value: -abs(value - 5.2), 9, refine=True)
+    assert [epochs.value(position) for (position,) in done] == [2, 3, 6, 12, 4, 8, 5, 7]
+    assert search.open_ends([epochs], done) == {}
+    assert all(epochs.position(epochs.value(position)) == position for (position,) in done)
+
+
+def test_eight_trials_bracket_every_setting_of_the_main_method(
+    load: Callable[[str], ModuleType], search: ModuleType
+) -> None:
+    """Its threshold is not searched below the paper's; where trials run out, the contrastive term is left."""
+    axes = load("tuned_methods").axes_of("fedfr", 0.005)
+
+    def near(rate: float) -> Callable[..., float]:
+        def score(*values: float) -> float:
+            wanted = (rate, *(axis.centre for axis in axes[1:]))
+            return -sum(abs(value - best) / best for value, best in zip(values, wanted, strict=True))
+
+        return score
+
+    done = searched(search, axes, near(0.005), 8, refine=True)
+    assert len(done) == 8
+    assert search.open_ends(axes, done) == {"hard_negatives.threshold": "at the limit"}
+    done = searched(search, axes, near(0.01), 8, refine=True)
+    assert search.open_ends(axes, done) == {
+        "hard_negatives.threshold": "at the limit",
+        "contrastive.weight": "at the edge",
+    }
+
+
+@pytest.mark.parametrize("name", ["pretrained", *(entry.name for entry in METHODS if entry.name in METHODS.builtin)])
+@settings(max_examples=20)
+@given(scores=st.lists(st.floats(0, 1), min_size=40, max_size=40))
+def test_every_method_has_the_same_number_of_trials(
+    load: Callable[[str], ModuleType], search: ModuleType, name: str, scores: list[float]
+) -> None:
+    """Of more trials the best is better by chance alone."""
+    axes = load("tuned_methods").axes_of(name, 0.005)
+    done = searched(search, axes, lambda *values: scores[hash(values) % len(scores)], 8, refine=True)
+    assert len(done) == (8 if axes else 0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=40, max_size=40), st.integers(1, 12), st.data())
