@@ -269,3 +269,15 @@ def test_every_axis_is_a_setting_of_its_method(load: Callable[[str], ModuleType]
                 for part in axis.name.split("."):
                     default = default[part]
                 assert default == axis.value(0), axis.name
+
+
+@pytest.mark.parametrize("benchmark", ["lfw-fed", "pins-fed"])
+def test_every_method_of_the_main_comparison_has_tuned_settings(
+    load: Callable[[str], ModuleType], benchmark: str
+) -> None:
+    """By trials of its own or as a variant; nothing else is searched."""
+    variants = load("tuned_methods").VARIANTS
+    trained = {name for name in plan_benchmark(benchmark).methods if METHODS[name]({}).rounds(1)}
+    first, *searched_methods = plan_benchmark(benchmark, scenario="tuning").methods
+    assert first == "pretrained"
+    assert trained == {*searched_methods, *(name for name in trained if variants.get(name) in searched_methods)}
