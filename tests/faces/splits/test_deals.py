@@ -106,6 +106,21 @@ def test_parts_of_pins(lfw_and_pins: FaceSet, of_pins: list[Split]) -> None:
     assert (len(pins.left_out), len(lfw_and_pins.sets[0].left_out)) == (0, 14)
 
 
+def test_public_people_of_the_benchmark_on_lfw(lfw: FaceSet) -> None:
+    """About half of the 757 that the parts above leave aside; the others test the generic model."""
+    given = plan_benchmark("lfw-fed").experiment(0).split.settings
+    assert plan_benchmark("lfw-fed", budget="full").experiment(0).split.settings == given
+    *deals, chosen_on = deals_of(
+        lfw, "lfw-fed", **{name: given[name] for name in given if name not in ("deals", "seed")}
+    )
+    assert {(split.identities["public"], split.public) for split in deals} == {
+        (chosen_on.identities["public"], chosen_on.public)
+    }
+    assert (len(chosen_on.identities["public"]), len(chosen_on.public)) == (400, 1021)
+    for split in deals:
+        assert len(split.identities["generic"]) == 30 + (1257 - 400) // 6 + 678
+
+
 def test_a_smaller_split_has_the_first_of_its_parts(lfw: FaceSet, of_lfw: list[Split]) -> None:
     """Budgets with fewer clients or distractors keep their deals apart as well."""
     small = LFW | {"clients": 4, "distractors": 100, "generic_identities": 20}
