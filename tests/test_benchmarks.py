@@ -19,6 +19,7 @@ from fedfr.reporting.audit_table import audit_page_table
 from fedfr.reporting.table import column_title
 from fedfr.reporting.verdict import METRIC, QUESTIONS
 from fedfr.results.audit_rows import AuditRow
+from fedfr.results.comparison import shared_metrics
 from fedfr.results.result_rows import Row
 from fedfr.results.stored_records import records_of
 from tests.support.drawn_rows import rows_of
@@ -237,6 +238,19 @@ def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choos
             assert definition["tuned_start"] == {**definition["tuned_start"], **best}, path
             plan = yaml.safe_load(path.with_name("plan.yaml").read_text(encoding="utf-8"))
             assert all(cell["settings"]["pretrain"] == definition["tuned_start"] for cell in plan["cells"].values())
+
+
+def test_kept_trials_were_judged_by_the_primary_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the kept comparison from the same start that has deals, for which settings are chosen."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    records = importlib.import_module("trial_records")
+    for path in FOLDER.glob("*/tuning/*/trials.csv"):
+        compared = FOLDER / path.parts[-4] / path.parent.name
+        if (compared / "plan.yaml").exists() and "deals:" in (compared / "plan.yaml").read_text(encoding="utf-8"):
+            rows = [result.row for result in read_results(compared / "results.csv")]
+            protocols = ("generic-1:1", "personalized-1:1", "personalized-1:N")
+            primary = {f"{name} {metric}" for name in protocols for metric in shared_metrics(rows, name)[:1]}
+            assert {metric for trial in records.read_trials(path) for metric in trial.metrics} == primary, path
 
 
 def test_the_quickstart_is_measured_on_several_processors() -> None:

@@ -6,13 +6,21 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedfr.config.loading import read_benchmark
+from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
+from fedfr.evaluation.protocols.generic import generic_verification_protocol
+from fedfr.evaluation.protocols.personalized import (
+    personalized_identification_protocol,
+    personalized_verification_protocol,
+)
 from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.face_sets import NamedSet, combine
+from fedfr.results.comparison import rate_of
 from fedfr.results.intervals import FEWEST_DEALS
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
@@ -248,6 +256,62 @@ def test_fewer_training_images_leave_people_and_test_images_as_they_are(
             assert len(own.train) == 7 * 5
             by_person = [list(whole.clients[client].train)[60 * place :][:5] for place in range(7)]
             assert list(own.train) == [image for images in by_person for image in images]
+
+
+def test_private_people_test_the_generic_model_where_settings_are_chosen(lfw_and_pins: FaceSet) -> None:
+    """Those of the part whom no client has; most genuine pairs are theirs, as in the deals."""
+    whole, chosen_on = (
+        make_split(lfw_and_pins, "pins-fed", **plan_benchmark("pins-fed", scenario=each).experiment(0).split.settings)
+        for each in (None, "tuning")
+    )
+    everyone = private_of(deals_of(lfw_and_pins, "pins-fed", **PINS)[-1])
+    shares = []
+    for split in (whole, chosen_on):
+        faces = lfw_and_pins.subset(split.generic)
+        pairs = {name: count * (count - 1) // 2 for name, count in zip(faces.identities, faces.counts(), strict=True)}
+        shares.append(sum(pairs[name] for name in pairs if name.startswith("pins/")) / sum(pairs.values()))
+    unseen = {name for name in chosen_on.identities["generic"] if name.startswith("pins/")}
+    assert len(unseen) == 4
+    assert unseen | private_of(chosen_on) == everyone
+    assert not unseen & private_of(chosen_on)
+    assert min(shares) > 0.75
+    fewer = make_split(lfw_and_pins, "pins-fed", **PINS, deals=1, generic_identities=3, seed=0)
+    assert sum(name.startswith("pins/") for name in fewer.identities["generic"]) == 3
+
+
+@pytest.mark.parametrize("name", ["lfw-fed", "pins-fed"])
+def test_settings_are_chosen_by_the_primary_metrics(name: str, request: pytest.FixtureRequest) -> None:
+    """The people for choosing settings are enough for the strictest rates that all deals have, and for no stricter."""
+    faces: FaceSet = request.getfixturevalue({"lfw-fed": "lfw", "pins-fed": "lfw_and_pins"}[name])
+    primary = []
+    for plan in (plan_benchmark(name), plan_benchmark(name, scenario="tuning", seeds=1)):
+        configs = [plan.experiment(seed) for seed in plan.seeds]
+        splits = [make_split(faces, name, **config.split.settings) for config in configs]
+        every = [metrics for split in splits for metrics in metrics_of(faces, split, configs[0].evaluation)]
+        refused = {metric for metrics in every for metric, value in metrics.items() if value is None}
+        left = sorted({metric for metrics in every for metric in metrics} - refused, key=lambda each: rate_of(each[1]))
+        primary.append({protocol: metric for protocol, metric in reversed(left)})
+    assert primary[0] == primary[1]
+    assert primary[0].keys() >= {"generic-1:1", "personalized-1:1", "personalized-1:N"}
+
+
+def metrics_of(faces: FaceSet, split: Split, config: EvaluationConfig) -> list[dict[tuple[str, str], float | None]]:
+    """Return protocol, metric and value of the generic model and of each client, for noise in place of features."""
+    noise = np.random.default_rng(5)
+
+    def given(images: Any) -> dict[str, Any]:
+        return {"features": noise.normal(size=(len(images), 4)), "labels": faces.labels[[*images]], "config": config}
+
+    found = [[("generic-1:1", each) for each in generic_verification_protocol(**given(split.generic))]]
+    for client, images in split.clients.items():
+        tested = [*split.distractors, *(image for each in split.clients.values() for image in each.test)]
+        own = {"own": np.isin(tested, images.test), **given(tested)}
+        gallery = given(images.train)
+        own |= {f"gallery_{name}": gallery[name] for name in ("features", "labels")}
+        assert own["own"].sum() == len(images.test), client
+        found.append([("personalized-1:1", each) for each in personalized_verification_protocol(**own)])
+        found.append([("personalized-1:N", each) for each in personalized_identification_protocol(**own)])
+    return [{(name, each.name): each.value for name, each in one if "(" not in each.name} for one in found]
 
 
 def test_public_people_of_the_private_set_or_of_another(lfw_and_pins: FaceSet) -> None:

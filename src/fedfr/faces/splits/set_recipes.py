@@ -120,7 +120,8 @@ def pins_fed(
     identities of the public set, those with one image, and those of a generic set are each shuffled once, equally for
     every seed, and cut into ``deals`` + 1 equal parts, of which the split takes those at its seed. Generic private
     identities are those of the next deal; no generic identity has more images than a client may have of one. The last
-    parts are the split with ``validation=True``, for choosing settings; it has no generic private identities.
+    parts are the split with ``validation=True``, for choosing settings. It and a single deal have no next deal: their
+    generic private identities are the last ones of their part, which no client has.
 
     For a comparison of public faces from the private set with those from another, the first ``set_aside`` private
     identities are in no deal, and with ``public_from="private"`` public. ``public_images`` is the smallest number of
@@ -164,7 +165,14 @@ def pins_fed(
         deal = Deal.of(deals, seed, validation)
         own = deal.part(pool, sum(sizes), needed, lower)
         next_deal = deal.following
-        others = [] if next_deal is None else next_deal.part(pool, generic_identities, needed, "generic_identities")
+        if next_deal is None:
+            others = deal.part(pool, None, needed)[len(own) :]
+            check_available(
+                generic_identities or 0, len(others), "private identities of no client", "generic_identities"
+            )
+            others = others[:generic_identities]
+        else:
+            others = next_deal.part(pool, generic_identities, needed, "generic_identities")
         seen = {*shown}
         rest, single = [label for label in public if label not in seen], in_fixed_order(single)
         strangers = deal.part(in_fixed_order(strangers), None, "identities of the generic set")
