@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pytest
+from tests.support.deals import DEALS, PINS, check_disjoint, deals_of, private_of
 
-from fedfr.config.loading import read_benchmark
-from fedfr.config.schema import EvaluationConfig
 from fedfr.core.errors import FedfrError
-from fedfr.evaluation.protocols.generic import generic_verification_protocol
-from fedfr.evaluation.protocols.personalized import (
-    personalized_identification_protocol,
-    personalized_verification_protocol,
-)
-from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.faces import FaceSet, Split, make_split
 from fedfr.faces.face_sets import NamedSet, combine
-from fedfr.results.comparison import rate_of
-from fedfr.results.intervals import FEWEST_DEALS
 
 MakeFaces = Callable[[Sequence[int]], FaceSet]
 
-DEALS = 5
 LFW = {"clients": 7, "identities_per_client": 10, "min_images": 5, "public_identities": 757}
-PINS = {"clients": 2, "identities_per_client": 7, "public_identities": 800}
-
-
-def deals_of(faces: FaceSet, recipe: str, **settings: Any) -> list[Split]:
-    """Return the splits of all deals, then the one for choosing settings."""
-    every = [{"seed": seed} for seed in range(DEALS)] + [{"seed": 0, "validation": True}]
-    return [make_split(faces, recipe, deals=DEALS, **settings, **own) for own in every]
-
-
-def private_of(split: Split) -> set[str]:
-    return {name for client in split.clients for name in split.identities[client]}
-
-
-def check_disjoint(parts: list[set[str]]) -> None:
-    assert all(parts)
-    assert not any(one & other for one, other in combinations(parts, 2))
 
 
 @pytest.fixture(scope="module")
@@ -112,21 +84,6 @@ def test_parts_of_pins(lfw_and_pins: FaceSet, of_pins: list[Split]) -> None:
     assert len(chosen_on.identities["public"]) == 800
     pins = lfw_and_pins.sets[1]
     assert (len(pins.left_out), len(lfw_and_pins.sets[0].left_out)) == (0, 14)
-
-
-def test_public_people_of_the_benchmark_on_lfw(lfw: FaceSet) -> None:
-    """About half of the 757 that the parts above leave aside; the others test the generic model."""
-    given = plan_benchmark("lfw-fed").experiment(0).split.settings
-    assert plan_benchmark("lfw-fed", budget="full").experiment(0).split.settings == given
-    *deals, chosen_on = deals_of(
-        lfw, "lfw-fed", **{name: given[name] for name in given if name not in ("deals", "seed")}
-    )
-    assert {(split.identities["public"], split.public) for split in deals} == {
-        (chosen_on.identities["public"], chosen_on.public)
-    }
-    assert (len(chosen_on.identities["public"]), len(chosen_on.public)) == (400, 1021)
-    for split in deals:
-        assert len(split.identities["generic"]) == 30 + (1257 - 400) // 6 + 678
 
 
 def test_a_smaller_split_has_the_first_of_its_parts(lfw: FaceSet, of_lfw: list[Split]) -> None:
@@ -258,75 +215,19 @@ def test_fewer_training_images_leave_people_and_test_images_as_they_are(
             assert list(own.train) == [image for images in by_person for image in images]
 
 
-def test_private_people_test_the_generic_model_where_settings_are_chosen(lfw_and_pins: FaceSet) -> None:
-    """Those of the part whom no client has; most genuine pairs are theirs, as in the deals."""
-    whole, chosen_on = (
-        make_split(lfw_and_pins, "pins-fed", **plan_benchmark("pins-fed", scenario=each).experiment(0).split.settings)
-        for each in (None, "tuning")
-    )
-    everyone = private_of(deals_of(lfw_and_pins, "pins-fed", **PINS)[-1])
-    shares = []
-    for split in (whole, chosen_on):
-        faces = lfw_and_pins.subset(split.generic)
-        pairs = {name: count * (count - 1) // 2 for name, count in zip(faces.identities, faces.counts(), strict=True)}
-        shares.append(sum(pairs[name] for name in pairs if name.startswith("pins/")) / sum(pairs.values()))
-    unseen = {name for name in chosen_on.identities["generic"] if name.startswith("pins/")}
-    assert len(unseen) == 4
-    assert unseen | private_of(chosen_on) == everyone
-    assert not unseen & private_of(chosen_on)
-    assert min(shares) > 0.75
-    fewer = make_split(lfw_and_pins, "pins-fed", **PINS, deals=1, generic_identities=3, seed=0)
-    assert sum(name.startswith("pins/") for name in fewer.identities["generic"]) == 3
-
-
-@pytest.mark.parametrize("name", ["lfw-fed", "pins-fed"])
-def test_settings_are_chosen_by_the_primary_metrics(name: str, request: pytest.FixtureRequest) -> None:
-    """The people for choosing settings are enough for the strictest rates that all deals have, and for no stricter."""
-    faces: FaceSet = request.getfixturevalue({"lfw-fed": "lfw", "pins-fed": "lfw_and_pins"}[name])
-    primary = []
-    for plan in (plan_benchmark(name), plan_benchmark(name, scenario="tuning", seeds=1)):
-        configs = [plan.experiment(seed) for seed in plan.seeds]
-        splits = [make_split(faces, name, **config.split.settings) for config in configs]
-        every = [metrics for split in splits for metrics in metrics_of(faces, split, configs[0].evaluation)]
-        refused = {metric for metrics in every for metric, value in metrics.items() if value is None}
-        left = sorted({metric for metrics in every for metric in metrics} - refused, key=lambda each: rate_of(each[1]))
-        primary.append({protocol: metric for protocol, metric in reversed(left)})
-    assert primary[0] == primary[1]
-    assert primary[0].keys() >= {"generic-1:1", "personalized-1:1", "personalized-1:N"}
-
-
-def metrics_of(faces: FaceSet, split: Split, config: EvaluationConfig) -> list[dict[tuple[str, str], float | None]]:
-    """Return protocol, metric and value of the generic model and of each client, for noise in place of features."""
-    noise = np.random.default_rng(5)
-
-    def given(images: Any) -> dict[str, Any]:
-        return {"features": noise.normal(size=(len(images), 4)), "labels": faces.labels[[*images]], "config": config}
-
-    found = [[("generic-1:1", each) for each in generic_verification_protocol(**given(split.generic))]]
-    for client, images in split.clients.items():
-        tested = [*split.distractors, *(image for each in split.clients.values() for image in each.test)]
-        own = {"own": np.isin(tested, images.test), **given(tested)}
-        gallery = given(images.train)
-        own |= {f"gallery_{name}": gallery[name] for name in ("features", "labels")}
-        assert own["own"].sum() == len(images.test), client
-        found.append([("personalized-1:1", each) for each in personalized_verification_protocol(**own)])
-        found.append([("personalized-1:N", each) for each in personalized_identification_protocol(**own)])
-    return [{(name, each.name): each.value for name, each in one if "(" not in each.name} for one in found]
-
-
 def test_public_people_of_the_private_set_or_of_another(lfw_and_pins: FaceSet) -> None:
     """The same private and unseen people, and equally many public images, whichever set the public ones are from."""
-    given = {**PINS, "deals": 3, "public_identities": 24, "public_images": 25, "set_aside": 24}
+    given = {**PINS, "deals": 3, "public_identities": 22, "public_images": 25, "set_aside": 22}
     for number in range(3):
         other, same = (
             make_split(lfw_and_pins, "pins-fed", **given, seed=number, public_from=source)
             for source in ("public", "private")
         )
         assert (same.clients, same.generic, same.distractors) == (other.clients, other.generic, other.distractors)
-        assert len(same.public) == len(other.public) == 24 * 25
+        assert len(same.public) == len(other.public) == 22 * 25
         assert all(name.startswith("lfw/") for name in other.identities["public"])
         assert all(name.startswith("pins/") for name in same.identities["public"])
-        assert len(same.identities["public"]) == 24
+        assert len(same.identities["public"]) == 22
 
 
 @pytest.mark.parametrize(
@@ -351,20 +252,3 @@ def test_public_people_of_the_private_set_or_of_another(lfw_and_pins: FaceSet) -
 def test_settings_of_comparisons_are_checked(lfw_and_pins: FaceSet, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(FedfrError, match=message):
         make_split(lfw_and_pins, "pins-fed", **settings)
-
-
-def test_the_scenarios_of_the_gain_of_a_federation_have_enough_people(lfw_and_pins: FaceSet) -> None:
-    name, faces = "pins-fed", lfw_and_pins
-    found = [scenario for scenario in read_benchmark(name)["scenarios"] if scenario.startswith("worth-")]
-    assert len(found) == 4
-    for scenario in found:
-        plan = plan_benchmark(name, scenario=scenario)
-        settings = {cell: plan.experiment(plan.seeds[-1], cell).split.settings for cell in plan.cells}
-        splits = {cell: make_split(faces, name, **given) for cell, given in settings.items()}
-        assert len(plan.seeds) >= FEWEST_DEALS
-        if scenario in ("worth-images", "worth-identities", "worth-public"):
-            assert len({frozenset(private_of(split)) for split in splits.values()}) == 1, "the same people everywhere"
-            tested = [
-                sorted(image for own in split.clients.values() for image in own.test) for split in splits.values()
-            ]
-            assert all(images == tested[0] for images in tested)

@@ -164,15 +164,7 @@ def pins_fed(
     else:
         deal = Deal.of(deals, seed, validation)
         own = deal.part(pool, sum(sizes), needed, lower)
-        next_deal = deal.following
-        if next_deal is None:
-            others = deal.part(pool, None, needed)[len(own) :]
-            check_available(
-                generic_identities or 0, len(others), "private identities of no client", "generic_identities"
-            )
-            others = others[:generic_identities]
-        else:
-            others = next_deal.part(pool, generic_identities, needed, "generic_identities")
+        others = _unseen_private(deal, pool, len(own), generic_identities, needed)
         seen = {*shown}
         rest, single = [label for label in public if label not in seen], in_fixed_order(single)
         strangers = deal.part(in_fixed_order(strangers), None, "identities of the generic set")
@@ -199,6 +191,15 @@ def pins_fed(
         generic=ImageIndices(sorted(generic)),
         distractors=singles,
     )
+
+
+def _unseen_private(deal: Deal, pool: list[int], at_clients: int, wanted: int | None, needed: str) -> list[int]:
+    """Return private identities that test the generic model: of the next deal, else of the own part after clients'."""
+    if deal.following is not None:
+        return deal.following.part(pool, wanted, needed, "generic_identities")
+    others = deal.part(pool, None, needed)[at_clients:]
+    check_available(wanted or 0, len(others), "private identities of no client", "generic_identities")
+    return others[:wanted]
 
 
 def _check_public(public_from: str, public_images: int | None, set_aside: int, deals: int | None) -> None:
