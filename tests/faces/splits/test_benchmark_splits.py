@@ -125,6 +125,8 @@ def test_the_scenarios_of_the_gain_of_a_federation_have_enough_people(lfw_and_pi
         settings = {cell: plan.experiment(plan.seeds[-1], cell).split.settings for cell in plan.cells}
         splits = {cell: make_split(faces, name, **given) for cell, given in settings.items()}
         assert len(plan.seeds) >= FEWEST_DEALS
+        (steps,) = {plan.experiment(0, cell).local.steps for cell in plan.cells}
+        assert (steps is None) == (scenario != "worth-images"), "more images are not more steps"
         if scenario in ("worth-images", "worth-identities", "worth-public"):
             assert len({frozenset(private_of(split)) for split in splits.values()}) == 1, "the same people everywhere"
             tested = [
