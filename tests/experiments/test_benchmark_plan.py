@@ -12,9 +12,8 @@ from fedfr.config.loading import BENCHMARKS, read_benchmark
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
-from fedfr.experiments.devices import make_compute
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.from_config import local_training
+from fedfr.experiments.from_config import local_training, make_compute
 from fedfr.federation.local_plan import local_plan
 from fedfr.federation.round_context import ClientSettings
 from fedfr.models import BACKBONES, Contract, build_backbone, save_model
