@@ -158,9 +158,10 @@ def _basis(rows: Sequence[Row], deals: Deals, compared: Sequence[Comparison | No
         return f"No intervals: {deals.shared} of the {deals.people} people in training belong to several of the seeds."
     if seeds < FEWEST_DEALS:
         return f"No intervals: they need {FEWEST_DEALS} deals."
-    few = f" {FEW_PEOPLE}" if any(each is not None and each.difference.few for each in compared) else ""
+    few = [FEW_PEOPLE] if any(each is not None and each.difference.few for each in compared) else []
+    notes = "".join(f" {note}" for note in (*few, deals.note) if note)
     return (
         f"Differences in points with t intervals over {seeds} deals, in each of which other people train. Bold: not 0 "
         f"at the level of 5 %, corrected for all {len(compared)} differences here (Holm); =: equal by two one-sided "
-        f"tests with a margin of 1 point or, where that is less, half of the reference's distance from 100 %.{few}"
+        f"tests with a margin of 1 point or, where that is less, half of the reference's distance from 100 %.{notes}"
     )

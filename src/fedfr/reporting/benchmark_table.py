@@ -258,6 +258,7 @@ def _conclusion(group: MetricGroup, primary: Mapping[str, str]) -> str:
         if same_pairs
         else "faces, cameras and numbers of clients like these"
     )
+    others = f" {deals.note}" if deals.note and group.protocol.startswith("generic") else ""
     base = group.protocol.removesuffix(f" {scoring_of(group.protocol)}")
     metric = primary.get(base, group.metric)
     role = (
@@ -266,9 +267,9 @@ def _conclusion(group: MetricGroup, primary: Mapping[str, str]) -> str:
         else f"Descriptive: the primary metric of {base} is {metric}{'' if base == group.protocol else ', plain'}."
     )
     return (
-        f"{role} Intervals are t intervals over {len(seeds)} seeds with different people. A difference is marked where "
-        "it is not 0 at the level of 5 %, corrected for the number of comparisons in this table (Holm). It holds for "
-        f"{scope}, and for the public set and the starting file that all seeds have in common."
+        f"{role} Intervals are t intervals over {len(seeds)} seeds with different people.{others} A difference is "
+        "marked where it is not 0 at the level of 5 %, corrected for the number of comparisons in this table (Holm). "
+        f"It holds for {scope}, and for the public set and the starting file that all seeds have in common."
     )
 
 
