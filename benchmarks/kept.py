@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from fedfr.config.schema import validate
 from fedfr.core.errors import FedfrError
 from fedfr.evaluation.person_outcomes import PersonOutcomes
 from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.benchmark_results import write_results
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
@@ -31,7 +33,7 @@ __all__ = ["about", "keep", "kept_deals", "kept_people", "strict_metrics", "wher
 HERE = Path(__file__).parent
 PEOPLE = "people.npz"
 _COLUMNS = ("people", "genuine_accepted", "genuine", "impostor_accepted", "impostor")
-_SHARED = ("people", "shared", "shared_by_two")
+_SHARED = ("people", "shared", "shared_by_two", "tested")
 _NUMBERS = ("impostors", "rate", "slope")
 _KEY = tuple(field.name for field in fields(PersonRecord) if field.name != "outcomes")
 
@@ -78,9 +80,14 @@ def kept_deals(folder: Path, cell: str) -> Deals:
 
 
 def where(folder: Path) -> str:
-    """Return the line below a table: command, machine, date, commit."""
-    found = about(folder)
-    return f"`{found['command']}`; {found['machine']}, {found['date']}, commit {found['commit']}"
+    """Return the line below a table: command, machine, date, commit, and methods of which no settings were chosen."""
+    found, notes = about(folder), list[str]()
+    if (folder / "results.csv").exists():
+        notes = validate(
+            Plan, yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8")), str(folder)
+        ).untuned()
+    place = f"`{found['command']}`; {found['machine']}, {found['date']}, commit {found['commit']}"
+    return "; ".join([place, *notes])
 
 
 def strict_metrics(cells: Iterable[Sequence[Row]]) -> set[tuple[str, str]]:

@@ -122,12 +122,15 @@ def test_results_of_a_scenario_are_kept_drawn_and_written(
     folder.mkdir(parents=True)
     (tmp_path / "docs" / "_static").mkdir(parents=True)
     write_results(folder / "results.csv", gain_results())
-    (folder / "plan.yaml").write_text("axis: images\ncells: {few: {at: 5.0}, many: {at: 60.0}}\n", encoding="utf-8")
+    cells = {"few": {"at": 5.0, "methods": {"fedfr": {}}}, "many": {"at": 60.0}}
+    plan = {"name": "pins-fed", "config": "pins-fed", "budget": "cpu", "methods": ["fedfr"], "seeds": [0]}
+    text = yaml.safe_dump({**plan, "axis": "images", "cells": cells})
+    (folder / "plan.yaml").write_text(text, encoding="utf-8")
     about = {"command": "fedfr benchmark", "machine": "a machine", "date": "today", "commit": "abc"}
     (folder / "about.json").write_text(json.dumps({**about, "deals": {"people": 42, "shared": 0}}), encoding="utf-8")
     text = methods.worth(folder)
     assert "![Gain of the federation against images](../_static/pins-fed-worth-images.svg)" in text
-    assert text.endswith("`fedfr benchmark`; a machine, today, commit abc")
+    assert text.endswith("`fedfr benchmark`; a machine, today, commit abc; settings of no method are tuned (many)")
     methods.draw_worth(folder)
     assert b"<svg" in (tmp_path / "docs" / "_static" / "pins-fed-worth-images.svg").read_bytes()[:500]
 

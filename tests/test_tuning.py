@@ -206,7 +206,7 @@ def test_known_rates_are_the_centres_and_other_known_settings_are_searched_or_ke
 
 
 def test_known_settings_are_those_of_a_record_or_of_the_definition(
-    load: Callable[[str], ModuleType], tmp_path: Path
+    load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuning, records = load("tuning"), load("trial_records")
     made = [
@@ -215,9 +215,12 @@ def test_known_settings_are_those_of_a_record_or_of_the_definition(
     ]
     records.write_trials(tmp_path / "trials.csv", made)
     assert tuning.known_settings(str(tmp_path / "trials.csv"), "orl", "scratch") == {"ditto": made[1].settings}
+    definition = {"tuned_start": {"learning_rate": 0.01}, "tuned": {"checkpoint": {"fedfr": {"dfc": {"weight": 20}}}}}
+    monkeypatch.setattr(tuning, "read_benchmark", lambda name: definition)
     found = tuning.known_settings("definition", "lfw-fed", "FILE")
-    assert found["fedavg"].keys() == {"local.learning_rate"}
-    assert found["pretrained"]["pretrain.learning_rate"] > 0
+    assert found == {"pretrained": {"pretrain.learning_rate": 0.01}, "fedfr": {"dfc.weight": 20}}
+    with pytest.raises(FedfrError, match=r"lfw-fed has no tuned settings for --start scratch; give a trials\.csv"):
+        tuning.known_settings("definition", "lfw-fed", "scratch")
     with pytest.raises(FedfrError, match=r"none\.csv: there are no trials; give a trials\.csv, or definition"):
         tuning.known_settings(str(tmp_path / "none.csv"), "orl", "scratch")
     plan = plan_benchmark("orl", scenario="tuning")

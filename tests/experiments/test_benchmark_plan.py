@@ -133,6 +133,21 @@ def test_user_settings_override_tuned_ones() -> None:
     assert untouched.cells["identities-1"].methods["fedavg"]["local"] == {"learning_rate": 0.7}
 
 
+def test_methods_without_tuned_settings_are_named() -> None:
+    """Also in scenarios; a network that is only evaluated has nothing to tune."""
+    tuned = {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}, "local": {}}}
+    definition = {**read_benchmark("orl"), "tuned": tuned}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
+        some = plan_benchmark("orl", methods=["published", "fedavg", "moon", "local", "fedfr"])
+        unequal = plan_benchmark("orl", scenario="unequal")
+        assert plan_benchmark("orl", methods=["published", "fedavg", "local"]).untuned() == []
+    assert some.untuned() == ["settings of moon, fedfr are not tuned (scratch)"]
+    assert unequal.untuned() == ["settings of fedface, fedfr are not tuned (equal, unequal)"]
+    none = plan_benchmark("orl", scenario="tuning", methods=["fedavg", "fedfr"])
+    assert none.untuned() == ["settings of no method are tuned (validation)"]
+
+
 def test_a_sweep_for_tuning_has_no_tuned_settings() -> None:
     definition = {**read_benchmark("lfw-fed"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
