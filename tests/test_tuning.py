@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -135,7 +136,7 @@ def test_eight_trials_bracket_every_setting_of_the_main_method(
     def near(rate: float) -> Callable[..., float]:
         def score(*values: float) -> float:
             wanted = (rate, *(axis.centre for axis in axes[1:]))
-            return -sum(abs(value - best) / best for value, best in zip(values, wanted, strict=True))
+            return -math.fsum(abs(value - best) / best for value, best in zip(values, wanted, strict=True))
 
         return score
 

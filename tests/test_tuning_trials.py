@@ -151,8 +151,10 @@ def test_other_methods_begin_from_the_start_that_the_trials_chose(
     def tuning(**start: float) -> Any:
         cell = Cell(settings={"pretrain": start})
         more = {"faces": {"path": str(tmp_path / "faces")}, "federation": {"rounds": 1}}
-        given = {"config": str(tmp_path / "tiny.yaml"), "budget": "cpu", "methods": ("fedavg",), "seeds": (0,)}
-        plan = Plan(name="tiny", **given, settings=more, cells={"validation": cell})
+        config, cells = str(tmp_path / "tiny.yaml"), {"validation": cell}
+        plan = Plan(
+            name="tiny", config=config, budget="cpu", methods=("fedavg",), seeds=(0,), settings=more, cells=cells
+        )
         return tune.Tuning(plan, tmp_path / "out", trials=1, rate=0.01)
 
     first = tuning(learning_rate=0.005, epochs=3)
