@@ -47,6 +47,8 @@ METHOD_TABLES = (
         for kind in ("overview", "differences", "claims")
     ),
     ("pins-fed/equal-steps", "differences", DOCS / "benchmarks.md"),
+    ("lfw-fed/equal-steps", "differences", DOCS / "benchmarks.md"),
+    ("lfw-fed/personalization", "differences", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "overview", DOCS / "benchmarks.md"),
     ("lfw-fed/scratch", "claims", DOCS / "benchmarks.md"),
     ("lfw-fed/identities", "figure", DOCS / "benchmarks.md"),

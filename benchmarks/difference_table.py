@@ -141,5 +141,6 @@ def _basis(rows: Sequence[Row], deals: Deals, compared: Sequence[Difference | No
         return f"No intervals: {deals.shared} of the {deals.people} people in training belong to several of the seeds."
     if seeds < FEWEST_DEALS:
         return f"No intervals: they need {FEWEST_DEALS} deals."
-    few = f" {FEW_PEOPLE}" if any(each is not None and each.few for each in compared) else ""
-    return f"{DESCRIPTIVE} Intervals are t intervals over {seeds} deals, in each of which other people train.{few}"
+    few = [FEW_PEOPLE] if any(each is not None and each.few for each in compared) else []
+    notes = "".join(f" {note}" for note in (*few, deals.note) if note)
+    return f"{DESCRIPTIVE} Intervals are t intervals over {seeds} deals, in each of which other people train.{notes}"

@@ -13,6 +13,7 @@ import yaml
 from fedfr.core.errors import FedfrError
 from fedfr.core.settings import validate
 from fedfr.experiments.benchmark import Benchmark
+from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.benchmark_results import write_results
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
@@ -29,7 +30,7 @@ __all__ = ["OTHERS", "PEOPLE", "about", "keep", "kept_deals", "kept_primary", "s
 HERE = Path(__file__).parent
 PEOPLE, OTHERS = "people.npz", "people-others.npz"
 """Outcomes by person that tables need, and those of other rates and scorings, which nothing else keeps."""
-_SHARED = ("people", "shared", "shared_by_two")
+_SHARED = ("people", "shared", "shared_by_two", "tested")
 
 
 def keep(folder: Path, name: str, command: str) -> Path:
@@ -80,9 +81,14 @@ def kept_primary(folder: Path) -> Primary | None:
 
 
 def where(folder: Path) -> str:
-    """Return the line below a table: command, machine, date, commit."""
-    found = about(folder)
-    return f"`{found['command']}`; {found['machine']}, {found['date']}, commit {found['commit']}"
+    """Return the line below a table: command, machine, date, commit, and methods of which no settings were chosen."""
+    found, notes = about(folder), list[str]()
+    if (folder / "results.csv").exists():
+        notes = validate(
+            Plan, yaml.safe_load((folder / "plan.yaml").read_text(encoding="utf-8")), str(folder)
+        ).untuned()
+    place = f"`{found['command']}`; {found['machine']}, {found['date']}, commit {found['commit']}"
+    return "; ".join([place, *notes])
 
 
 def strict_metrics(cells: Iterable[Sequence[Row]]) -> set[tuple[str, str]]:

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 __all__ = ["Axis", "Point", "best", "open_ends", "preference", "proposals"]
 
 Point = tuple[float, ...]
-# Positions are multiples of this, exact in binary.
-_FINEST = 1 / 8
+# A step, and what is left of the trials in a search that is refined; exact in binary.
+_WIDTHS = (1.0, 1 / 2, 1 / 4, 1 / 8)
 
 
 @dataclass(frozen=True)
 class Axis:
     """A setting that is searched: a step from ``centre`` multiplies by ``factor`` or, where it is 0, adds ``step``.
 
-    ``low`` and ``high`` are the least and the largest value that are tried. ``personal``: whether only the personalized
-    model depends on it, so that this model has to be judged.
+    ``low`` and ``high`` are the least and the largest value that are tried; ``whole``: whole numbers only.
+    ``personal``: whether only the personalized model depends on it, so that this model has to be judged.
     """
 
     name: str
@@ -32,20 +32,23 @@ class Axis:
     low: float = -math.inf
     high: float = math.inf
     personal: bool = False
+    whole: bool = False
 
     def value(self, position: float) -> float:
-        """Return the setting at a position, rounded to four significant digits."""
+        """Return the setting at a position, rounded to four significant digits or to a whole number."""
         value = self.centre * self.factor**position if self.factor else self.centre + self.step * position
-        return float(f"{value:.4g}")
+        return round(value) if self.whole else float(f"{value:.4g}")
 
     def position(self, value: float) -> float:
-        """Return the position of a setting that :meth:`value` returned."""
+        """Return the position of a setting that :meth:`value` returned; of several the one on the coarsest grid."""
         steps = math.log(value / self.centre, self.factor) if self.factor else (value - self.centre) / self.step
-        return round(steps / _FINEST) * _FINEST
+        found = [round(steps / width) * width for width in _WIDTHS]
+        return next((position for position in found if self.value(position) == value), found[-1])
 
     def allows(self, position: float) -> bool:
-        """Whether a position is within the limits."""
-        return self.low <= self.value(position) <= self.high
+        """Whether a position is within the limits, and its value that of no coarser position."""
+        value = self.value(position)
+        return self.low <= value <= self.high and self.position(value) == position
 
     def centred(self, centre: float) -> Axis:
         """Return the axis around another centre."""
@@ -71,9 +74,9 @@ def proposals(axes: Sequence[Axis], done: Mapping[Point, float], trials: int, re
 
     First the centre and both neighbours on the first axis. An axis is left when the best point on it has two tried
     neighbours, or the limits of the axis; further ones follow from there. With ``refine``, what is left of the
-    ``trials`` is spent on half steps along the axes in the same order, then on quarter steps.
+    ``trials`` is spent on half steps along the axes in the same order, then on quarter and eighth steps.
     """
-    for missing in _stages(axes, done, (1.0, 0.5, 0.25) if refine else (1.0,)):
+    for missing in _stages(axes, done, _WIDTHS if refine else _WIDTHS[:1]):
         if missing:
             return missing[: max(0, trials - len(done))]
     return []
@@ -82,8 +85,9 @@ def proposals(axes: Sequence[Axis], done: Mapping[Point, float], trials: int, re
 def open_ends(axes: Sequence[Axis], done: Mapping[Point, float]) -> dict[str, str]:
     """Return why the value on an axis is not the result of the search, by the axis's name; empty if all are.
 
-    ``given`` (the axis is pinned), ``not searched``, ``at the edge`` (a neighbour of the best value was not tried), or
-    ``not identified`` (trials that differ on this axis alone have equal scores).
+    ``given`` (the axis is pinned), ``not searched``, ``at the edge`` (a neighbour of the best value was not tried),
+    ``at the limit`` (the axis ends there), or ``not identified`` (trials that differ on this axis alone have equal
+    scores).
     """
     first = list(_stages(axes, done))
     found = {}
@@ -91,11 +95,19 @@ def open_ends(axes: Sequence[Axis], done: Mapping[Point, float]) -> dict[str, st
         if number >= len(first) or first[number]:
             tried = len({point[number] for point in done}) > 1
             found[axis.name] = "at the edge" if tried and number < len(first) else "not searched"
+        elif _at_limit(axis, best(done)[number], {point[number] for point in done}):
+            found[axis.name] = "at the limit"
         if axis.low == axis.high:
             found[axis.name] = "given"
         elif _indifferent(number, done):
             found[axis.name] = "not identified"
     return found
+
+
+def _at_limit(axis: Axis, position: float, tried: set[float]) -> bool:
+    """Whether nothing was tried on one side of a position because the axis ends there."""
+    ends = ((min(tried), position - 1), (max(tried), position + 1))
+    return any(end == position and not axis.allows(beyond) for end, beyond in ends)
 
 
 def _indifferent(axis: int, done: Mapping[Point, float]) -> bool:

@@ -20,7 +20,17 @@ from paper_claims import GENERIC, SEARCH, VERIFY
 from setting_search import Point, preference
 from tuned_methods import START, VARIANTS, fixed, personal
 
-__all__ = ["Trial", "chosen", "metrics_of", "read_trials", "settings_by_name", "settings_tree", "tuned", "write_trials"]
+__all__ = [
+    "Trial",
+    "chosen",
+    "chosen_start",
+    "metrics_of",
+    "read_trials",
+    "settings_by_name",
+    "settings_tree",
+    "tuned",
+    "write_trials",
+]
 
 _COLUMNS = ("method", "trial", "settings", "steps", "metrics", "score", "seconds", "chosen")
 
@@ -111,6 +121,12 @@ def settings_by_name(tree: Mapping[str, Any], before: str = "") -> dict[str, flo
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[before + name] = value
     return found
+
+
+def chosen_start(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the chosen settings of the starting model, as in ``tuned_start`` of a definition; empty without trials."""
+    best = chosen(trials).get(START)
+    return {} if best is None else dict(settings_tree(best.settings)["pretrain"])
 
 
 def write_trials(path: Path, trials: Sequence[Trial]) -> None:

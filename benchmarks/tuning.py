@@ -23,7 +23,16 @@ from fedfr.core.files import empty_folder, write_atomically
 from fedfr.experiments.benchmark_plan import SCRATCH, Cell, Plan
 from fedfr.results.costs import total
 from setting_search import Axis, Point, proposals
-from trial_records import Trial, chosen, metrics_of, read_trials, settings_by_name, settings_tree, write_trials
+from trial_records import (
+    Trial,
+    chosen,
+    chosen_start,
+    metrics_of,
+    read_trials,
+    settings_by_name,
+    settings_tree,
+    write_trials,
+)
 from tuned_methods import START, VARIANTS, known_axes
 
 __all__ = ["DEFINITION", "Tuning", "known_settings"]
@@ -51,19 +60,44 @@ class Tuning:
         """File of the record."""
         return self.folder / "trials.csv"
 
-    def begin(self) -> None:
-        """Open the folder; compute the starting model that all trials share."""
+    def begin(self, methods: Sequence[str]) -> None:
+        """Open the folder; compute the starting model that all trials of other methods than ``pretrained`` share.
+
+        Raises :class:`FedfrError` if it was begun with another plan, or if its trials choose another starting model.
+        """
+        self.records = read_trials(self.path)
         # The methods may vary from call to call.
         plan, file = self.plan.model_dump(mode="json", exclude={"methods"}), self.folder / "plan.yaml"
         there = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else plan
-        difference = first_difference(there, plan)
+        # Trials of the starting model state its settings themselves, so that the definition's may change after them.
+        others = any(trial.method != START for trial in self.records)
+        free = {} if others else settings_tree(dict.fromkeys((axis.name for axis in self.axes(START)), 0))
+        ignored = {"cells": {name: {"settings": free} for name in self.plan.cells}}
+        difference = first_difference(merge(there, ignored), merge(plan, ignored))
         if difference is not None:
             name, old, new = difference
             raise FedfrError(f"{self.folder} was begun with {name} = {old!r}, not {new!r}; choose another folder")
-        self.records = read_trials(self.path)
-        start = Experiment.begin(self.config("pretrained", {}), self.folder / "start", None, self.folder / "faces")
+        if set(methods) == {START}:
+            centre = (0.0,) * len(self.axes(START))
+            config, folder = (
+                self.config(START, settings_tree(self.values(START, centre))),
+                self.run_folder(START, centre),
+            )
+        else:
+            config, folder = self.config(START, {}), self.folder / "start"
+            self._check_start(config)
+        begun = Experiment.begin(config, folder, None, self.folder / "faces")
         write_atomically(file, yaml.safe_dump(plan, sort_keys=False).encode())
-        start.run(progress=False)
+        if set(methods) != {START}:
+            begun.run(progress=False)
+
+    def _check_start(self, config: ExperimentConfig) -> None:
+        used, found = config.pretrain.model_dump(), chosen_start(self.records)
+        if wrong := [f"{name}: {value}" for name, value in found.items() if used[name] != value]:
+            raise FedfrError(
+                f"{self.path} chose another starting model than the one that is used; write {', '.join(wrong)} to "
+                f"tuned_start in the definition of {self.plan.name}, then repeat the command"
+            )
 
     def config(self, method: str, settings: dict[str, Any]) -> ExperimentConfig:
         """Return the configuration of a trial."""

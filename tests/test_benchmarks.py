@@ -19,6 +19,7 @@ from fedfr.reporting.audit_table import audit_page_table
 from fedfr.reporting.table import column_title
 from fedfr.reporting.verdict import METRIC, QUESTIONS
 from fedfr.results.audit_rows import AuditRow
+from fedfr.results.comparison import shared_metrics
 from fedfr.results.result_rows import Row
 from fedfr.results.stored_records import records_of
 from tests.support.drawn_rows import rows_of
@@ -121,12 +122,15 @@ def test_results_of_a_scenario_are_kept_drawn_and_written(
     folder.mkdir(parents=True)
     (tmp_path / "docs" / "_static").mkdir(parents=True)
     write_results(folder / "results.csv", gain_results())
-    (folder / "plan.yaml").write_text("axis: images\ncells: {few: {at: 5.0}, many: {at: 60.0}}\n", encoding="utf-8")
+    cells = {"few": {"at": 5.0, "methods": {"fedfr": {}}}, "many": {"at": 60.0}}
+    plan = {"name": "pins-fed", "config": "pins-fed", "budget": "cpu", "methods": ["fedfr"], "seeds": [0]}
+    text = yaml.safe_dump({**plan, "axis": "images", "cells": cells})
+    (folder / "plan.yaml").write_text(text, encoding="utf-8")
     about = {"command": "fedfr benchmark", "machine": "a machine", "date": "today", "commit": "abc"}
     (folder / "about.json").write_text(json.dumps({**about, "deals": {"people": 42, "shared": 0}}), encoding="utf-8")
     text = methods.worth(folder)
     assert "![Gain of the federation against images](../_static/pins-fed-worth-images.svg)" in text
-    assert text.endswith("`fedfr benchmark`; a machine, today, commit abc")
+    assert text.endswith("`fedfr benchmark`; a machine, today, commit abc; settings of no method are tuned (many)")
     methods.draw_worth(folder)
     assert b"<svg" in (tmp_path / "docs" / "_static" / "pins-fed-worth-images.svg").read_bytes()[:500]
 
@@ -231,8 +235,25 @@ def test_the_benchmarks_definitions_have_the_settings_that_the_kept_trials_choos
         benchmark, start = path.parts[-4], path.parent.name
         definition, trials = read_benchmark(benchmark), records.read_trials(path)
         assert definition["tuned"][start] == records.tuned(trials), path
-        if (best := records.chosen(trials).get("pretrained")) is not None:
-            assert definition["tuned_start"]["learning_rate"] == best.settings["pretrain.learning_rate"]
+        if start != "scratch":
+            best = records.chosen_start(trials)
+            assert best, f"{path}: no trials of the starting model, from which all others begin"
+            assert definition["tuned_start"] == {**definition["tuned_start"], **best}, path
+            plan = yaml.safe_load(path.with_name("plan.yaml").read_text(encoding="utf-8"))
+            assert all(cell["settings"]["pretrain"] == definition["tuned_start"] for cell in plan["cells"].values())
+
+
+def test_kept_trials_were_judged_by_the_primary_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the kept comparison from the same start that has deals, for which settings are chosen."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    records = importlib.import_module("trial_records")
+    for path in FOLDER.glob("*/tuning/*/trials.csv"):
+        compared = FOLDER / path.parts[-4] / path.parent.name
+        if (compared / "plan.yaml").exists() and "deals:" in (compared / "plan.yaml").read_text(encoding="utf-8"):
+            rows = [result.row for result in read_results(compared / "results.csv")]
+            protocols = ("generic-1:1", "personalized-1:1", "personalized-1:N")
+            primary = {f"{name} {metric}" for name in protocols for metric in shared_metrics(rows, name)[:1]}
+            assert {metric for trial in records.read_trials(path) for metric in trial.metrics} == primary, path
 
 
 def test_the_quickstart_is_measured_on_several_processors() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedfr.core.errors import FedfrError
@@ -107,7 +108,58 @@ def test_limits_bracket(search: ModuleType) -> None:
     share = search.Axis("share", 0.5, step=0.25, low=0.05, high=0.95)
     done = searched(search, [share], lambda value: value, 9)
     assert max(share.value(position) for (position,) in done) <= 0.95
+    assert search.open_ends([share], done) == {"share": "at the limit"}
+    assert search.open_ends([share], searched(search, [share], lambda value: -abs(value - 0.5), 9)) == {}
+    done = searched(search, [share], lambda value: -abs(value - 0.8), 9, refine=True)
+    assert share.value(*search.best(done)) == 0.8125, "between values that are worse"
     assert search.open_ends([share], done) == {}
+
+
+def test_whole_numbers_are_tried_once_and_not_below_the_lowest(search: ModuleType) -> None:
+    epochs = search.Axis("epochs", 3, factor=2, low=1, whole=True)
+    done = searched(search, [epochs], lambda value: -value, 9, refine=True)
+    assert [epochs.value(position) for (position,) in done] == [2, 3, 6, 1]
+    assert all(isinstance(epochs.value(position), int) for (position,) in done)
+    assert search.open_ends([epochs], done) == {"epochs": "at the limit"}
+    done = searched(search, [epochs], lambda value: -abs(value - 5.2), 9, refine=True)
+    assert [epochs.value(position) for (position,) in done] == [2, 3, 6, 12, 4, 8, 5, 7]
+    assert search.open_ends([epochs], done) == {}
+    assert all(epochs.position(epochs.value(position)) == position for (position,) in done)
+
+
+def test_eight_trials_bracket_every_setting_of_the_main_method(
+    load: Callable[[str], ModuleType], search: ModuleType
+) -> None:
+    """Its threshold is not searched below the paper's; where trials run out, the contrastive term is left."""
+    axes = load("tuned_methods").axes_of("fedfr", 0.005)
+
+    def near(rate: float) -> Callable[..., float]:
+        def score(*values: float) -> float:
+            wanted = (rate, *(axis.centre for axis in axes[1:]))
+            return -math.fsum(abs(value - best) / best for value, best in zip(values, wanted, strict=True))
+
+        return score
+
+    done = searched(search, axes, near(0.005), 8, refine=True)
+    assert len(done) == 8
+    assert search.open_ends(axes, done) == {"hard_negatives.threshold": "at the limit"}
+    done = searched(search, axes, near(0.01), 8, refine=True)
+    assert search.open_ends(axes, done) == {
+        "hard_negatives.threshold": "at the limit",
+        "contrastive.weight": "at the edge",
+    }
+
+
+@pytest.mark.parametrize("name", ["pretrained", *(entry.name for entry in METHODS if entry.name in METHODS.builtin)])
+@settings(max_examples=20)
+@given(scores=st.lists(st.floats(0, 1), min_size=40, max_size=40))
+def test_every_method_has_the_same_number_of_trials(
+    load: Callable[[str], ModuleType], search: ModuleType, name: str, scores: list[float]
+) -> None:
+    """Of more trials the best is better by chance alone."""
+    axes = load("tuned_methods").axes_of(name, 0.005)
+    done = searched(search, axes, lambda *values: scores[hash(values) % len(scores)], 8, refine=True)
+    assert len(done) == (8 if axes else 0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=40, max_size=40), st.integers(1, 12), st.data())
@@ -155,7 +207,7 @@ def test_known_rates_are_the_centres_and_other_known_settings_are_searched_or_ke
 
 
 def test_known_settings_are_those_of_a_record_or_of_the_definition(
-    load: Callable[[str], ModuleType], tmp_path: Path
+    load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuning, records = load("tuning"), load("trial_records")
     made = [
@@ -164,9 +216,12 @@ def test_known_settings_are_those_of_a_record_or_of_the_definition(
     ]
     records.write_trials(tmp_path / "trials.csv", made)
     assert tuning.known_settings(str(tmp_path / "trials.csv"), "orl", "scratch") == {"ditto": made[1].settings}
+    definition = {"tuned_start": {"learning_rate": 0.01}, "tuned": {"checkpoint": {"fedfr": {"dfc": {"weight": 20}}}}}
+    monkeypatch.setattr(tuning, "read_benchmark", lambda name: definition)
     found = tuning.known_settings("definition", "lfw-fed", "FILE")
-    assert found["fedavg"].keys() == {"local.learning_rate"}
-    assert found["pretrained"]["pretrain.learning_rate"] > 0
+    assert found == {"pretrained": {"pretrain.learning_rate": 0.01}, "fedfr": {"dfc.weight": 20}}
+    with pytest.raises(FedfrError, match=r"lfw-fed has no tuned settings for --start scratch; give a trials\.csv"):
+        tuning.known_settings("definition", "lfw-fed", "scratch")
     with pytest.raises(FedfrError, match=r"none\.csv: there are no trials; give a trials\.csv, or definition"):
         tuning.known_settings(str(tmp_path / "none.csv"), "orl", "scratch")
     plan = plan_benchmark("orl", scenario="tuning")
@@ -218,3 +273,15 @@ def test_every_axis_is_a_setting_of_its_method(load: Callable[[str], ModuleType]
                 for part in axis.name.split("."):
                     default = default[part]
                 assert default == axis.value(0), axis.name
+
+
+@pytest.mark.parametrize("benchmark", ["lfw-fed", "pins-fed"])
+def test_every_method_of_the_main_comparison_has_tuned_settings(
+    load: Callable[[str], ModuleType], benchmark: str
+) -> None:
+    """By trials of its own or as a variant; nothing else is searched."""
+    variants = load("tuned_methods").VARIANTS
+    trained = {name for name in plan_benchmark(benchmark).methods if METHODS[name]({}).rounds(1)}
+    first, *searched_methods = plan_benchmark(benchmark, scenario="tuning").methods
+    assert first == "pretrained"
+    assert trained == {*searched_methods, *(name for name in trained if variants.get(name) in searched_methods)}

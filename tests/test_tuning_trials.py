@@ -17,7 +17,7 @@ import yaml
 from fedfr import Experiment
 from fedfr.config.schema import parse_overrides
 from fedfr.core.errors import FedfrError
-from fedfr.experiments.benchmark_plan import Plan, plan_benchmark
+from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
 from fedfr.experiments.from_config import local_training, make_method
 from fedfr.methods import METHODS
 from fedfr.results.result_rows import Row
@@ -108,7 +108,7 @@ def test_trials_are_runs_that_are_recorded_and_not_repeated(
         name="tiny", config=str(tmp_path / "tiny.yaml"), budget="cpu", methods=("fedavg",), seeds=(0,), settings=more
     )
     first = tune.Tuning(plan, tmp_path / "out", trials=1, rate=0.01, remove_runs=True)
-    first.begin()
+    first.begin(["fedavg"])
     settings, folder = {"local": {"learning_rate": 0.005}}, first.run_folder("fedavg", (-1.0,))
     Experiment.begin(first.config("fedavg", settings), folder, shared_faces=tmp_path / "out" / "faces").run()
     seconds = Experiment.open(folder).costs()["fedavg"][0].wall_seconds
@@ -125,7 +125,7 @@ def test_trials_are_runs_that_are_recorded_and_not_repeated(
     assert not folder.exists()
     assert "fedavg 1/1: local.learning_rate=0.005: " in capsys.readouterr().out
     again = tune.Tuning(plan, tmp_path / "out", trials=1, rate=0.01)
-    again.begin()
+    again.begin(["fedavg"])
     assert again.due("fedavg") == []
     assert "not searched" in tune.summary(again, ["fedavg"], 80)
     # The same run, had a client failed in it: judged on the others it would compare different people.
@@ -137,7 +137,79 @@ def test_trials_are_runs_that_are_recorded_and_not_repeated(
     assert again.done("fedavg")[1.0,] == float("-inf")
     other = plan.model_copy(update={"settings": {**more, "federation": {"rounds": 2}}})
     with pytest.raises(FedfrError, match=r"was begun with settings.federation.rounds = 1, not 2"):
-        tune.Tuning(other, tmp_path / "out", trials=2, rate=0.01).begin()
+        tune.Tuning(other, tmp_path / "out", trials=2, rate=0.01).begin(["fedavg"])
+
+
+def test_other_methods_begin_from_the_start_that_the_trials_chose(
+    load: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    """The definition may change after the trials of the starting model, in the same folder, but not after others."""
+    tune, records = load("tune"), load("trial_records")
+    tiny_faces().save(tmp_path / "faces")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(parse_overrides(SETTINGS)), encoding="utf-8")
+
+    def tuning(**start: float) -> Any:
+        cell = Cell(settings={"pretrain": start})
+        more = {"faces": {"path": str(tmp_path / "faces")}, "federation": {"rounds": 1}}
+        config, cells = str(tmp_path / "tiny.yaml"), {"validation": cell}
+        plan = Plan(
+            name="tiny", config=config, budget="cpu", methods=("fedavg",), seeds=(0,), settings=more, cells=cells
+        )
+        return tune.Tuning(plan, tmp_path / "out", trials=1, rate=0.01)
+
+    first = tuning(learning_rate=0.005, epochs=3)
+    first.begin(["pretrained"])
+    assert not (tmp_path / "out" / "start").exists(), "no trial of a starting model begins there"
+    best = {"pretrain.learning_rate": 0.01, "pretrain.epochs": 1}
+    first.records = [records.Trial("pretrained", 1, best, {"m": {"pretrained": 0.5}}, 1.0, (1.0, -2.0))]
+    records.write_trials(first.path, first.records)
+    with pytest.raises(FedfrError, match=r"write learning_rate: 0.01, epochs: 1 to tuned_start in .* of tiny, then"):
+        tuning(learning_rate=0.005, epochs=3).begin(["fedavg"])
+    second = tuning(learning_rate=0.01, epochs=1)
+    second.begin(["fedavg"])
+    pretrain = Experiment.open(tmp_path / "out" / "start").config.pretrain
+    assert (pretrain.learning_rate, pretrain.epochs) == (0.01, 1)
+    second.records.append(records.Trial("fedavg", 1, {"local.learning_rate": 0.01}, {"m": {"generic": 0.5}}, 1.0))
+    records.write_trials(second.path, second.records)
+    with pytest.raises(FedfrError, match=r"was begun with cells.validation.settings.pretrain.epochs = 1, not 2"):
+        tuning(learning_rate=0.01, epochs=2).begin(["fedavg"])
+
+
+def test_the_starting_model_is_searched_first_where_there_is_one(
+    load: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    tune = load("tune")
+
+    def tuning(start: str) -> Any:
+        plan = plan_benchmark("lfw-fed", scenario="tuning", settings={"model": {"start": start}})
+        return tune.Tuning(plan, tmp_path, trials=8, rate=0.005)
+
+    methods = tune.searched(tuning("net.ckpt"), None)
+    assert methods[0] == "pretrained"
+    assert methods.index("fedfr") < methods.index("distill-fedfr")
+    assert "pretrained" not in tune.searched(tuning("scratch"), None)
+    assert tune.searched(tuning("net.ckpt"), ["distill"]) == ["fedavg", "distill"]
+    with pytest.raises(FedfrError, match="--methods pretrained: only a checkpoint is tuned; give --start FILE"):
+        tune.searched(tuning("scratch"), ["pretrained"])
+    with pytest.raises(FedfrError, match="--methods published: it has no training and so nothing to choose"):
+        tune.searched(tuning("net.ckpt"), ["published"])
+
+
+def test_a_record_without_the_start_of_its_trials_is_not_kept(
+    load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune, records = load("tune"), load("trial_records")
+    monkeypatch.setattr(tune, "HERE", tmp_path / "benchmarks")
+    settings = {"model": {"start": "net.ckpt"}, "pretrain": {"epochs": 3}}
+    plan = plan_benchmark("orl", scenario="tuning", settings=settings)
+    tuning = tune.Tuning(plan, tmp_path, trials=1, rate=0.005)
+    tuning.records = [records.Trial("fedavg", 1, {"local.learning_rate": 0.005}, {"m": {"generic": 0.5}}, 1.0)]
+    with pytest.raises(FedfrError, match=r"trials\.csv has no trials of pretrained, from which all others begin"):
+        tune.keep(tuning, "orl/tuning/checkpoint", "python benchmarks/tune.py")
+    start = {"pretrain.learning_rate": 0.005, "pretrain.epochs": 3}
+    tuning.records.append(records.Trial("pretrained", 1, start, {"m": {"pretrained": 0.5}}, 1.0))
+    records.write_trials(tuning.path, tuning.records)
+    assert (tune.keep(tuning, "orl/tuning/checkpoint", "python benchmarks/tune.py") / "trials.csv").is_file()
 
 
 @pytest.mark.slow
@@ -150,7 +222,7 @@ def test_trials_of_the_starting_model_train_it_again(load: Callable[[str], Modul
         name="tiny", config=str(tmp_path / "tiny.yaml"), budget="cpu", methods=("fedavg",), seeds=(0,), settings=more
     )
     tuning = tune.Tuning(plan, tmp_path / "out", trials=2, rate=0.01)
-    tuning.begin()
+    tuning.begin(["pretrained"])
     tuning.run(["pretrained"], 1)
     assert len({trial.settings["pretrain.learning_rate"] for trial in tuning.records}) == 2
     weights = {

@@ -28,6 +28,7 @@ from fedfr.experiments.report import open_report
 from fedfr.models import build_backbone
 from fedfr.reporting.benchmark_table import benchmark_tables
 from fedfr.reporting.page import page
+from fedfr.reporting.progress import Silent
 from fedfr.reporting.scenario import sweep_charts
 from fedfr.results.comparison import Deals
 from fedfr.results.result_rows import Row
@@ -98,6 +99,20 @@ def test_a_finished_benchmark_trains_nothing_when_repeated(finished: Benchmark) 
     Benchmark.begin(finished.plan, finished.folder).run()
     assert (finished.folder / "results.csv").read_bytes() == before
     assert [path.read_bytes() for path in sorted(finished.folder.rglob("metrics.jsonl"))] == events
+
+
+def test_methods_without_tuned_settings_are_named_in_a_run_and_in_its_report(finished: Benchmark) -> None:
+    notes = []
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    Benchmark.open(finished.folder).run(Notes())
+    (expected,) = finished.plan.untuned()
+    assert expected == "settings of no method are tuned (scratch)"
+    assert expected in notes
+    assert expected in open_report(finished.folder).description
 
 
 def test_an_interrupted_seed_is_resumed(finished: Benchmark) -> None:
@@ -276,11 +291,14 @@ def test_the_table_compares_with_fedavg_and_fedfr(finished: Benchmark) -> None:
 def test_people_shared_by_seeds_are_counted(finished: Benchmark) -> None:
     """Two seeds of 6 of 14 people each: those in both train in both."""
     (runs,) = finished.finished().values()
-    trained = []
+    trained, generic = [], []
     for run in runs:
         images = [image for client in run.components.split.clients.values() for image in client.train]
         trained.append({run.components.faces.labels[image] for image in images})
+        generic.append({run.components.faces.labels[image] for image in run.components.split.generic})
     deals = deals_of(runs)
     assert (deals.people, deals.shared) == (len(trained[0] | trained[1]), len(trained[0] & trained[1]))
     assert deals.shared == deals.shared_by_two > 0
+    tested = (trained[0] & generic[1]) | (trained[1] & generic[0])
+    assert deals.tested == len(tested) > 0
     assert deals_of(runs[:1]) == Deals()

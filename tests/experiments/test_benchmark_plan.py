@@ -9,12 +9,18 @@ import pytest
 from tests.support.tiny_experiment import BACKBONE, tiny_config
 
 from fedfr.config.loading import BENCHMARKS, read_benchmark
+from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.benchmark_plan import Cell, Plan, plan_benchmark
 from fedfr.experiments.experiment import Experiment
-from fedfr.experiments.from_config import local_training
+from fedfr.experiments.from_config import local_training, make_compute
+from fedfr.federation.local_plan import local_plan
+from fedfr.federation.round_context import ClientSettings
 from fedfr.models import BACKBONES, Contract, build_backbone, save_model
 from fedfr.results.primary_family import Primary
+from fedfr.training.loop import Moment
+
+START = Moment(0, 0.0, 0)
 
 
 def scenarios(name: str) -> list[str]:
@@ -140,6 +146,21 @@ def test_user_settings_override_tuned_ones() -> None:
     assert untouched.cells["identities-1"].methods["fedavg"]["local"] == {"learning_rate": 0.7}
 
 
+def test_methods_without_tuned_settings_are_named() -> None:
+    """Also in scenarios; a network that is only evaluated has nothing to tune."""
+    tuned = {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}, "local": {}}}
+    definition = {**read_benchmark("orl"), "tuned": tuned}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fedfr.experiments.benchmark_plan.read_benchmark", lambda name: definition)
+        some = plan_benchmark("orl", methods=["published", "fedavg", "moon", "local", "fedfr"])
+        unequal = plan_benchmark("orl", scenario="unequal")
+        assert plan_benchmark("orl", methods=["published", "fedavg", "local"]).untuned() == []
+    assert some.untuned() == ["settings of moon, fedfr are not tuned (scratch)"]
+    assert unequal.untuned() == ["settings of fedface, fedfr are not tuned (equal, unequal)"]
+    none = plan_benchmark("orl", scenario="tuning", methods=["fedavg", "fedfr"])
+    assert none.untuned() == ["settings of no method are tuned (validation)"]
+
+
 def test_a_sweep_for_tuning_has_no_tuned_settings() -> None:
     definition = {**read_benchmark("lfw-fed"), "tuned": {"scratch": {"fedavg": {"local": {"learning_rate": 0.7}}}}}
     with pytest.MonkeyPatch.context() as patched:
@@ -218,6 +239,21 @@ def test_invalid_plans_are_refused(mistake: dict[str, object], message: str) -> 
     with pytest.raises(FedfrError) as caught:
         plan_benchmark(**{"name": "orl", **mistake})  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lfw-fed", "pins-fed"])
+def test_equal_steps_have_the_schedule_of_the_main_comparison(name: str) -> None:
+    """The rate falls after the same share of the training, so that FedFR differs from itself by nothing else."""
+
+    def falls(config: ExperimentConfig) -> float:
+        own = ClientSettings(BACKBONE, 2, 0, config.local, config.federation, make_compute(config))
+        rate, length = local_plan(own, 1, "a").learning_rate, config.local.steps or config.local.epochs_in(1)
+        return next(place for place in range(length) if rate(Moment(place, 0.0, place)) < rate(START)) / length
+
+    plan = plan_benchmark(name, scenario="equal-steps")
+    compared = [plan.experiment(0, cell) for cell in plan.cells]
+    assert all(config.local.steps for config in compared)
+    assert {falls(config) for config in compared} == {falls(plan_benchmark(name).experiment(0))} == {0.5}
 
 
 def test_a_scenario_has_no_more_seeds_than_deals() -> None:

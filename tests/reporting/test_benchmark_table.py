@@ -65,6 +65,15 @@ def test_the_better_model_of_a_method_is_compared_and_fedfr_has_no_choice() -> N
     assert "without an interval" not in table.conclusion
 
 
+def test_people_who_train_in_one_seed_and_are_tested_in_another_are_counted() -> None:
+    """In the generic protocols, where they are."""
+    deals, note = Deals(people=40, tested=14), "14 of the people in training test the generic model of another seed"
+    generic = [replace(row, protocol="generic-1:1") for row in rows() if row.client == "a"]
+    conclusions = {table.protocol: table.conclusion for table in benchmark_tables([*generic, *rows()], deals)}
+    assert note in conclusions["generic-1:1"]
+    assert note not in conclusions[ONE]
+
+
 def test_differences_that_few_people_make_are_explained() -> None:
     high = [replace(row, value=(row.value or 0.0) + 0.25) for row in rows()]
     (table,) = benchmark_tables(high, Deals(people=40))

@@ -110,6 +110,8 @@ class Benchmark:
             done += 1
             reporter.update(work, done, every, name, "evaluations")
 
+        for line in self.plan.untuned():
+            reporter.note(line)
         reporter.update(work, done, every, unit="evaluations")
         for number, (cell, seed) in enumerate(runs):
             reporter.note(f"{cell}, seed {seed} ({number + 1} of {len(runs)})")

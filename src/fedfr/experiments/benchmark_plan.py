@@ -129,6 +129,16 @@ class Plan(Settings):
             names = [name for name in names if not METHODS[name].starts_untrained]
         return names or list(self.methods[:1])
 
+    def untuned(self) -> list[str]:
+        """Return a line for every group of cells with methods that train without settings chosen for their start."""
+        trained = [name for name in self.methods if name != "pretrained" and not METHODS[name].starts_untrained]
+        cells: dict[str, list[str]] = {}
+        for name, cell in self.cells.items():
+            if left := [method for method in trained if method not in cell.methods]:
+                who = "no method are tuned" if left == trained else f"{', '.join(left)} are not tuned"
+                cells.setdefault(who, []).append(name)
+        return [f"settings of {who} ({', '.join(names)})" for who, names in cells.items()]
+
     def runs(self) -> Iterator[tuple[str, int]]:
         """Yield every cell and seed, all cells of a seed before the next seed."""
         return ((cell, seed) for seed in self.seeds for cell in self.cells)

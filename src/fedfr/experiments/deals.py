@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
-
-import numpy as np
+from typing import Literal
 
 from fedfr.experiments.experiment import Experiment
+from fedfr.faces.array_columns import concatenate_indices
 from fedfr.results.comparison import Deals
 from fedfr.results.person_effects import outcomes_by_deal
 
@@ -19,14 +19,16 @@ def deals_of(runs: Sequence[Experiment]) -> Deals:
     """Return what runs of the same faces share; outcomes only where the runs keep them (``evaluation.people``)."""
     if len(runs) == 1:
         return Deals()
-    private = [_private_people(run) for run in runs]
+    private, generic = ([_people(run, part) for run in runs] for part in ("train", "generic"))
     seen = Counter(person for people in private for person in people)
     by_two = max(len(one & other) for one, other in combinations(private, 2))
+    tested = len(set().union(*private) & set().union(*generic))
     outcomes = outcomes_by_deal(record for run in runs for record in run.person_records())
-    return Deals(len(seen), sum(count > 1 for count in seen.values()), by_two, outcomes)
+    return Deals(len(seen), sum(count > 1 for count in seen.values()), by_two, tested, outcomes)
 
 
-def _private_people(run: Experiment) -> set[int]:
-    split, labels = run.components.split, run.components.faces.labels
-    images = [image for client in split.clients.values() for image in client.train]
-    return set(labels[np.asarray(images, np.int64)].tolist())
+def _people(run: Experiment, part: Literal["train", "generic"]) -> set[int]:
+    """Return the people whom clients train on, or those who test the generic model."""
+    split = run.components.split
+    images = [split.generic] if part == "generic" else [client.train for client in split.clients.values()]
+    return set(run.components.faces.labels[concatenate_indices(images)].tolist())

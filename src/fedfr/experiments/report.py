@@ -41,6 +41,7 @@ def open_report(folder: str | Path) -> Report:
         f"Benchmark {plan.name}, " + (f"scenario {plan.scenario}, " if plan.scenario else "") + f"budget {plan.budget}"
     )
     lines = [f"{len(plan.methods)} methods, {runs} of {len(list(plan.runs()))} runs finished: {', '.join(finished)}"]
+    lines += plan.untuned()
     if len(plan.cells) == 1:
         lines += [first.describe_rounds(), *first.describe().splitlines()[1:]]
     sections = [

@@ -257,8 +257,9 @@ def _conclusion(group: MetricGroup) -> str:
         if same_pairs
         else "faces, cameras and numbers of clients like these"
     )
+    others = f" {deals.note}" if deals.note and group.protocol.startswith("generic") else ""
     return (
-        f"{DESCRIPTIVE} Intervals are t intervals over {len(seeds)} seeds with different people. They hold for "
+        f"{DESCRIPTIVE} Intervals are t intervals over {len(seeds)} seeds with different people.{others} They hold for "
         f"{scope}, and for the public set and the starting file that all seeds have in common."
     )
 

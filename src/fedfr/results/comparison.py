@@ -47,14 +47,23 @@ class Deals:
     """What the seeds of a benchmark have in common.
 
     ``people``: number of people whom clients train on in any seed; ``shared``: in more than one; ``shared_by_two``:
-    most that any two seeds have in common. ``outcomes``: by protocol and metric, then model, then seed; empty where
+    most that any two seeds have in common; ``tested``: number of those who test the generic model of another seed.
+    ``outcomes``: by protocol and metric, then model, then seed; empty where
     they were not kept.
     """
 
     people: int = 0
     shared: int = 0
     shared_by_two: int = 0
+    tested: int = 0
     outcomes: Mapping[tuple[str, str], Mapping[Key, Mapping[int, Outcomes]]] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """A sentence about people who train in one seed and are tested in another; empty without any."""
+        if not self.tested:
+            return ""
+        return f"{self.tested} of the people in training test the generic model of another seed than their own."
 
 
 DISJOINT = Deals()

@@ -120,7 +120,8 @@ def pins_fed(
     identities of the public set, those with one image, and those of a generic set are each shuffled once, equally for
     every seed, and cut into ``deals`` + 1 equal parts, of which the split takes those at its seed. Generic private
     identities are those of the next deal; no generic identity has more images than a client may have of one. The last
-    parts are the split with ``validation=True``, for choosing settings; it has no generic private identities.
+    parts are the split with ``validation=True``, for choosing settings. It and a single deal have no next deal: their
+    generic private identities are the last ones of their part, which no client has.
 
     For a comparison of public faces from the private set with those from another, the first ``set_aside`` private
     identities are in no deal, and with ``public_from="private"`` public. ``public_images`` is the smallest number of
@@ -163,8 +164,7 @@ def pins_fed(
     else:
         deal = Deal.of(deals, seed, validation)
         own = deal.part(pool, sum(sizes), needed, lower)
-        next_deal = deal.following
-        others = [] if next_deal is None else next_deal.part(pool, generic_identities, needed, "generic_identities")
+        others = _unseen_private(deal, pool, len(own), generic_identities, needed)
         seen = {*shown}
         rest, single = [label for label in public if label not in seen], in_fixed_order(single)
         strangers = deal.part(in_fixed_order(strangers), None, "identities of the generic set")
@@ -191,6 +191,15 @@ def pins_fed(
         generic=ImageIndices(sorted(generic)),
         distractors=singles,
     )
+
+
+def _unseen_private(deal: Deal, pool: list[int], at_clients: int, wanted: int | None, needed: str) -> list[int]:
+    """Return private identities that test the generic model: of the next deal, else of the own part after clients'."""
+    if deal.following is not None:
+        return deal.following.part(pool, wanted, needed, "generic_identities")
+    others = deal.part(pool, None, needed)[at_clients:]
+    check_available(wanted or 0, len(others), "private identities of no client", "generic_identities")
+    return others[:wanted]
 
 
 def _check_public(public_from: str, public_images: int | None, set_aside: int, deals: int | None) -> None:
