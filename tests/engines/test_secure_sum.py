@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +14,15 @@ from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError
+from fedfr.engines.local import Tap
 from fedfr.engines.local_secure_sum import local_agreement
+from fedfr.engines.sum_terms import UpdateTerms
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
-from fedfr.federation.messages import Update
+from fedfr.federation.messages import Broadcast, Update
 from fedfr.federation.method import GenericModel
 from fedfr.federation.withholding_client import withheld_update
+from fedfr.privacy.secure_sum.fixed_point import Vector
 
 SUM = ("federation.secure=sum", "federation.largest_count=200")
 
@@ -110,6 +115,69 @@ def test_a_lost_round_is_skipped(tmp_path: Path) -> None:
     moved = [name for name, value in models[2].weights.items() if not torch.equal(value, start.weights[name])]
     assert moved == []
     assert not torch.equal(models[3].prototypes, start.prototypes)
+
+
+def check_lost_and_resumed(experiment: Experiment, tap: Tap, reason: str) -> None:
+    """Round 1 is lost, also if the server is killed before it has stored that, and the next has a result."""
+    start, run = experiment.pretrain(), experiment.method_runs()[0]
+
+    for change in (tap, lambda *message: None):
+        run.journal.rewind(0)
+        finished = False
+
+        def both(direction: str, client: str, data: bytes, change: Tap = change) -> None:
+            nonlocal finished
+            change(direction, client, data)
+            if finished and b"unmask" not in data[:400]:
+                raise KeyboardInterrupt  # In round 2, before a client has answered.
+            finished |= b"unmask" in data[:400]
+
+        with pytest.raises(KeyboardInterrupt):
+            run.run(start, engine=partial(local_engine, tap=both))
+        lost = run.journal.records()[1]
+        assert re.match(reason, lost["lost"])
+        assert (lost["clients"], lost["totals"]["images"]) == ([], 0)
+    Experiment.open(experiment.folder).run()
+    records = run.journal.records()
+    assert ("lost" in records[2], records[2]["totals"]["clients"]) == (False, 4)
+    before, after = (run.journal.read(number).generic for number in (1, 2))
+    assert all(torch.equal(value, start.weights[name]) for name, value in before.weights.items())
+    assert not torch.equal(before.prototypes, after.prototypes)
+
+
+FOUR = ("split.settings.clients=4", "split.settings.identities_per_client=2", "federation.secure_threshold=3")
+
+
+def test_a_finished_sum_below_the_quorum_is_lost(tmp_path: Path) -> None:
+    settings = (*SUM, *FOUR, "federation.quorum=1.0", "federation.keep_rounds=3")
+    experiment = Experiment.create(config_of(tmp_path / "sum", *settings), tmp_path / "sum" / "run")
+    run = experiment.method_runs()[0]
+    key = run.folder / "clients" / run.participants[-1] / "secure-sum" / "identity.key"
+
+    def tap(direction: str, client: str, data: bytes) -> None:
+        if b"share request" in data[:400]:
+            key.chmod(0o644)  # The client refuses to use it, and drops out.
+        elif b"unmask request" in data[:400]:
+            key.chmod(0o600)
+
+    check_lost_and_resumed(experiment, tap, "round 1: 3 of 4 clients delivered, the quorum is 4; its secure sum is not")
+
+
+def test_a_finished_sum_that_one_client_makes_too_large_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (*SUM, *FOUR, "federation.largest_change=2", "federation.keep_rounds=3")
+    experiment = Experiment.create(config_of(tmp_path / "sum", *settings), tmp_path / "sum" / "run")
+    honest = UpdateTerms.vector
+
+    def vector(self: UpdateTerms, broadcast: Broadcast, update: Update) -> Vector:
+        if (broadcast.round, update.client) == (1, "client-01"):
+            update = replace(update, weights={name: value + 10**6 for name, value in update.weights.items()})
+        return honest(self, broadcast, update)
+
+    monkeypatch.setattr(UpdateTerms, "vector", vector)
+    reason = "round 1: 0 of 4 clients delivered, .* First reason: update of client-01 for round 1 refused: its weights"
+    check_lost_and_resumed(experiment, lambda *message: None, reason)
 
 
 def test_the_server_sees_no_update(tmp_path: Path) -> None:
