@@ -274,6 +274,7 @@ def test_keys_of_other_sites_and_missing_ones_are_refused(federation: Make) -> N
     ("changes", "reason"),
     [
         ({"updates": "int8"}, "federation.updates = int8, but sums of integers of 32 bits need full updates"),
+        ({"report": "all"}, "deployment.report = all lets each site send its own losses or counts"),
         ({"secure": {"threshold": 4}}, "the threshold of a secure sum is 4"),
         ({"secure": {"largest_count": 10**9}}, "makes the steps of the sum too coarse"),
         ({"clients": ["client-01", "client-02"]}, "the keys for secure sums are not those of the sites"),

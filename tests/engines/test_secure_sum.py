@@ -236,6 +236,8 @@ def test_a_run_with_sums_does_not_return_to_an_earlier_round(summed: Path) -> No
         (("federation.updates=int8",), "federation.updates = int8, but sums of integers of 32 bits need full"),
         (("federation.aggregation=median",), "federation.aggregation = median needs each client's update"),
         (("federation.largest_count=10000000",), "makes the steps of the sum too coarse"),
+        (("deployment.report=all",), "deployment.report = all lets each site send its own losses or counts"),
+        (("deployment.report=losses",), "deployment.report = losses lets each site send its own losses or counts"),
         (("method.name=fedface",), "the method sends each client's private prototypes"),
         (("federation.participation=0.5",), "2 of 3 clients take part in a round, and a sum needs 3"),
         (("federation.secure_threshold=1",), "federation.secure_threshold"),

@@ -73,7 +73,13 @@ def check_secure_sum(config: ExperimentConfig, name: str, method: Method, partic
             f"{where}: federation.aggregation = {federation.aggregation} needs each client's update, which the server "
             "does not see; use mean"
         )
-    if largest_count_of(federation) > _MOST_IMAGES and not is_private(config, name):
+    private = is_private(config, name)
+    if config.deployment.report != "none" and not private:
+        raise FedfrError(
+            f"{where}: deployment.report = {config.deployment.report} lets each site send its own losses or counts, of "
+            "which the server is to learn the sum only; choose none"
+        )
+    if largest_count_of(federation) > _MOST_IMAGES and not private:
         raise FedfrError(
             f"{where}: federation.largest_count = {federation.largest_count} makes the steps of the sum too coarse; "
             f"set it to the number of images of the largest client, at most {_MOST_IMAGES}"
