@@ -275,13 +275,14 @@ def test_keys_of_other_sites_and_missing_ones_are_refused(federation: Make) -> N
     [
         ({"updates": "int8"}, "federation.updates = int8, but sums of integers of 32 bits need full updates"),
         ({"report": "all"}, "deployment.report = all lets each site send its own losses or counts"),
-        ({"secure": {"threshold": 4}}, "the threshold of a secure sum is 4"),
+        ({"secure": {"threshold": 5}}, "the threshold of a secure sum is 5; it must be 3 to 4"),
+        ({"secure": {"threshold": 2}}, "the threshold of a secure sum is 2; it must be 3 to 4"),
         ({"secure": {"largest_count": 10**9}}, "makes the steps of the sum too coarse"),
         ({"clients": ["client-01", "client-02"]}, "the keys for secure sums are not those of the sites"),
     ],
 )
 def test_agreements_that_cannot_be_kept_are_refused(federation: Make, changes: dict[str, object], reason: str) -> None:
-    made = federation(*SECURE)
+    made = federation(*SECURE, "split.settings.clients=4", "split.settings.identities_per_client=2")
     folder = made.sites["client-01"]
     content = yaml.safe_load((folder / "agreement.yaml").read_text("utf-8"))
     nested = {name: {**content[name], **value} if isinstance(value, dict) else value for name, value in changes.items()}

@@ -242,6 +242,10 @@ def test_a_run_with_sums_does_not_return_to_an_earlier_round(summed: Path) -> No
         (("federation.participation=0.5",), "2 of 3 clients take part in a round, and a sum needs 3"),
         (("federation.secure_threshold=1",), "federation.secure_threshold"),
         (("federation.secure_threshold=4",), "and a sum needs 4"),
+        (
+            (*FOUR, "federation.secure_threshold=2"),
+            "the threshold of a secure sum is 2; it must be 3 to 4, the sites: with fewer than 3, a server that devi",
+        ),
     ],
 )
 def test_settings_that_are_refused_before_the_run(tmp_path: Path, settings: tuple[str, ...], reason: str) -> None:

@@ -17,7 +17,7 @@ from fedfr.federation.messages import PROTOTYPES, Broadcast
 from fedfr.federation.method import Method, shared_entries
 from fedfr.federation.server import sample_size
 from fedfr.privacy.person_dp import PersonPlan, trained_names
-from fedfr.privacy.secure_sum.agreement import FEWEST_SITES, SumAgreement, smallest_threshold
+from fedfr.privacy.secure_sum.agreement import FEWEST_SITES, SumAgreement, check_threshold, smallest_threshold
 from fedfr.privacy.secure_sum.collusion import describe_collusion
 from fedfr.training.batchnorm import batchnorm_entries, batchnorm_statistics
 
@@ -91,6 +91,7 @@ def check_secure_sum(config: ExperimentConfig, name: str, method: Method, partic
             f"{where}: {drawn} of {participants} clients take part in a round, and a sum needs {needed}; use more "
             "clients, a larger federation.participation, or a smaller federation.secure_threshold"
         )
+    check_threshold(threshold_of(federation, participants), participants)
 
 
 def uses_secure_sum(run: MethodRun) -> bool:
