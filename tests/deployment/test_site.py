@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from tests.deployment.conftest import Federation
 from tests.support.tiny_experiment import bits, tiny_faces
 
@@ -197,6 +197,7 @@ def test_a_site_trains_for_the_agreed_rounds_only(federation: Make, overrides: t
         broadcast = Broadcast(number, model.weights, model.prototypes)
         message = Message(broadcast_records(broadcast, agreement.fingerprint, {})[None], 31, "train")
         ((_, reply),) = made.grid.nodes[31].train(message)
+        assert isinstance(reply, RecordDict)
         found = read_reply(reply, "client-01", 1 << 30)
         return found.reason if isinstance(found, Failure) else ""
 

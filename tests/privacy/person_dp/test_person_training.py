@@ -13,7 +13,7 @@ from tests.support.tiny_training import COMPUTE, PLAN
 
 from fedfr.core.errors import FedfrError
 from fedfr.faces import FaceSet
-from fedfr.privacy.person_dp import Mechanism, PersonSum, PersonTrainer
+from fedfr.privacy.person_dp import Mechanism, PersonSum, PersonTrainer, person_training
 from fedfr.training.features import extract_features
 from fedfr.training.training_set import TrainingSet
 
@@ -89,6 +89,32 @@ def test_a_person_whose_training_diverges_contributes_nothing(
     assert equal(trained(wild, 0), trainer.start)
     assert "a person contributes nothing in this round" in caplog.text
     assert not equal(trained(trainer, 1), trainer.start)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError])
+def test_a_person_whose_training_fails_contributes_nothing(
+    trainer: PersonTrainer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Whatever fails, and the others have the same bits as without."""
+    expected = trained(trainer, 1)
+
+    def fail(*given: object, **more: object) -> None:
+        raise kind("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(person_training, "train", fail)
+        assert equal(trained(trainer, 0), trainer.start)
+    assert f"a person contributes nothing in this round: {kind.__name__}: out of memory" in caplog.text
+    assert equal(trained(trainer, 1), expected)
+
+
+def test_an_interruption_is_not_a_failure_of_a_person(trainer: PersonTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(person_training, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        trained(trainer, 0)
 
 
 def test_images_of_two_persons_are_refused(trainer: PersonTrainer) -> None:
