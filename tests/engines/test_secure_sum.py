@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from tests.support.private_values import raw, windows_in
 from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.config.schema import ExperimentConfig
@@ -19,9 +20,10 @@ from fedfr.engines.local_secure_sum import local_agreement
 from fedfr.engines.sum_terms import UpdateTerms
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
-from fedfr.federation.messages import Broadcast, Update
+from fedfr.federation import withholding_client
+from fedfr.federation.messages import Broadcast, Update, decode_update, tensors_by_name
 from fedfr.federation.method import GenericModel
-from fedfr.federation.withholding_client import withheld_update
+from fedfr.privacy.secure_sum import coordinator, site
 from fedfr.privacy.secure_sum.fixed_point import Vector
 
 SUM = ("federation.secure=sum", "federation.largest_count=200")
@@ -180,39 +182,63 @@ def test_a_finished_sum_that_one_client_makes_too_large_is_lost(
     check_lost_and_resumed(experiment, lambda *message: None, reason)
 
 
-def test_the_server_sees_no_update(tmp_path: Path) -> None:
-    """No tensor of a client's update is in any message to the server, nor its number of images."""
-    folder = tmp_path / "sum"
+def leaks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what of clients passes in a round: tensors, parts of vectors that are not masked, exact counts."""
     experiment = Experiment.create(config_of(folder, *SUM, "federation.rounds=1"), folder / "run")
-    start, seen, updates = experiment.pretrain(), list[tuple[str, bytes]](), dict[str, Update]()
-    run = experiment.method_runs()[0]
+    start, seen = experiment.pretrain(), list[tuple[str, str, bytes]]()
+    updates, vectors = dict[str, Update](), dict[str, Vector]()
+    run, stored = experiment.method_runs()[0], UpdateTerms.vector
 
-    def tap(direction: str, client: str, data: bytes) -> None:
-        if direction == "up":
-            seen.append((client, data))
-        if b"mask reply" in data[:400]:
-            updates[client] = withheld_update(run.folder / "clients" / client)
+    def vector(self: UpdateTerms, broadcast: Broadcast, update: Update) -> Vector:
+        updates[update.client], vectors[update.client] = update, stored(self, broadcast, update)
+        return vectors[update.client].copy()
 
-    run.run(start, engine=lambda it: local_engine(it, tap))
-    assert len(seen) == 3 * 6
-    record = run.journal.records()[1]
-    counts = []
+    monkeypatch.setattr(UpdateTerms, "vector", vector)
+    run.run(start, engine=partial(local_engine, tap=lambda *message: seen.append(message)))
+    assert len([direction for direction, _, _ in seen if direction == "up"]) == 3 * 6
+    assert not list(run.folder.rglob("secure-sum/update*"))
+    found = []
     for client in run.participants:
-        update = updates[client]
-        assert not list((run.folder / "clients" / client / "secure-sum").glob("update*"))
-        counts.append(update.count)
-        tensors = [value for value in (*update.weights.values(), update.prototypes) if value is not None]
-        pieces = [value.contiguous().numpy().tobytes() for value in tensors if value.numel() > 3]
-        assert len(pieces) > 3
-        assert [len(piece) for piece in pieces for _, data in seen if piece in data] == []
-        trained = [
-            json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]) for name, data in seen if name == client
-        ]
-        ready = [json.loads(each["__metadata__"]["fedfr"]) for each in trained]
-        assert ready[0]["count"] == 1
+        tensors = [raw(value) for value in tensors_by_name(updates[client]).values() if value.numel() > 3]
+        assert len(tensors) > 3
+        found += [f"tensors of {client}"] * any(value in data for value in tensors for _, _, data in seen)
+        found += [f"vector of {client}"] * (windows_in(vectors[client], (data for _, _, data in seen)) > 0)
+        ready = next(decode_update(data) for direction, name, data in seen if (direction, name) == ("up", client))
+        found += [f"count of {client}"] * (ready.count != 1)
+    record = run.journal.records()[1]
     # The server knows the sum, and reports the mean for each.
-    assert sum(counts) == record["totals"]["images"]
+    assert sum(int(vector[0]) for vector in vectors.values()) == record["totals"]["images"]
     assert max(each["count"] for each in record["clients"]) - min(each["count"] for each in record["clients"]) <= 1
+    return found
+
+
+def test_the_server_sees_no_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No part of a client's vector is in any message, nor its number of images."""
+    assert leaks(tmp_path, monkeypatch) == []
+
+
+def no_masks(patch: pytest.MonkeyPatch) -> None:
+    for module in (site, coordinator):
+        patch.setattr(module, "add_streams", lambda vector, streams: None)
+
+
+def exact_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(withholding_client, "replace", lambda update, count, **empty: replace(update, **empty))
+
+
+def whole_updates(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(withholding_client, "replace", lambda update, **empty: update)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "what"), [(no_masks, ["vector"]), (exact_counts, ["count"]), (whole_updates, ["tensors", "count"])]
+)
+def test_planted_leaks_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None], what: list[str]
+) -> None:
+    """Each gives the right model, which alone does not show it."""
+    mutant(monkeypatch)
+    assert leaks(tmp_path, monkeypatch) == [f"{each} of client-{number:02d}" for number in (1, 2, 3) for each in what]
 
 
 def test_clients_that_change_have_another_agreement(tmp_path: Path) -> None:
