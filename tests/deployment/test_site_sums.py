@@ -16,6 +16,7 @@ from tests.deployment.conftest import Federation
 from tests.support.deployment_folders import edit
 from tests.support.grid import Answers
 from tests.support.private_values import raw, windows_in
+from tests.support.secure_sums import STAGES, RunSums
 from tests.support.tiny_experiment import bits
 
 from fedfr.core.errors import FedfrError
@@ -203,34 +204,39 @@ def test_a_killed_server_continues_with_the_same_bits(federation: Make, finished
     assert rounds(made) == rounds(finished)
 
 
-def test_a_site_that_is_late_drops_out(federation: Make) -> None:
-    """Of four sites, with threshold 3, one stops at a stage; the others finish, and the round is said to lack it."""
+def test_a_site_that_is_late_drops_out(federation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four sites, with threshold 3, one stops at a stage; the others finish, and the round is said to lack it.
+
+    Each sum is that of its members' vectors.
+    """
     settings = (
         "split.settings.clients=4",
         "split.settings.identities_per_client=2",
-        "federation.rounds=3",
+        "federation.rounds=5",
         "deployment.stage_deadline=60",
     )
-    made = federation(*SECURE, *settings)
-    last = {1: Stage.BEGIN, 2: Stage.MASK, 3: Stage.CONSENT}
+    made, found = federation(*SECURE, *settings), RunSums.recorded(monkeypatch)
 
     def late(message: Message, answer: Callable[[], Answers]) -> Answers:
-        return [] if stage_of(message) is last[round_of(message)] else answer()
+        return [] if stage_of(message) is STAGES[round_of(message) - 1] else answer()
 
     intercept(made, "client-04", late)
     seen = dict[str, SiteStatus]()
     made.remote.run(engine=flower_engine(made.grid, made.notes.append, made.grid.clock, on_status=seen.__setitem__))
-    # In the last round, client-04 did not answer the last stages that it was asked for.
+    # In the last round, client-04 did not answer the last stage.
     assert {client: (status.state, status.round) for client, status in seen.items()} == {
-        **dict.fromkeys(made.sites, ("answered", 3)),
-        "client-04": ("refused", 3),
+        **dict.fromkeys(made.sites, ("answered", 5)),
+        "client-04": ("refused", 5),
     }
     records = made.remote.method_runs()[0].journal.records()[1:]
     # Once it has sent its vector, it is in the sum.
-    assert [len(record["clients"]) for record in records] == [3, 3, 4]
+    assert [len(record["clients"]) for record in records] == [3, 3, 3, 4, 4]
+    assert found.equal_plain_sums(records) == [True] * 5
     assert [record["refused"] for record in records] == [
         ["client-04 failed in round 1: stage begin: no reply within 60 s"],
-        ["client-04 failed in round 2: stage mask: no reply within 60 s"],
+        ["client-04 failed in round 2: stage share: no reply within 60 s"],
+        ["client-04 failed in round 3: stage mask: no reply within 60 s"],
+        [],
         [],
     ]
 

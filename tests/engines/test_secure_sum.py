@@ -11,20 +11,22 @@ from pathlib import Path
 import pytest
 import torch
 from tests.support.private_values import raw, windows_in
+from tests.support.secure_sums import STAGES, RunSums
 from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError
 from fedfr.engines.local import Tap
-from fedfr.engines.local_secure_sum import local_agreement
+from fedfr.engines.local_secure_sum import LocalSumEngine, local_agreement
 from fedfr.engines.sum_terms import UpdateTerms
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
 from fedfr.federation import withholding_client
 from fedfr.federation.messages import Broadcast, Update, decode_update, tensors_by_name
 from fedfr.federation.method import GenericModel
-from fedfr.privacy.secure_sum import coordinator, site
+from fedfr.privacy.secure_sum import RoundPlan, coordinator, site
 from fedfr.privacy.secure_sum.fixed_point import Vector
+from fedfr.privacy.secure_sum.stage_messages import Stage
 
 SUM = ("federation.secure=sum", "federation.largest_count=200")
 
@@ -148,6 +150,29 @@ def check_lost_and_resumed(experiment: Experiment, tap: Tap, reason: str) -> Non
 
 
 FOUR = ("split.settings.clients=4", "split.settings.identities_per_client=2", "federation.secure_threshold=3")
+
+
+def test_a_sum_is_that_of_its_members_whenever_a_client_drops_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of four drops out, in each round at another stage; once it has sent its vector, it is in the sum."""
+    settings = (*SUM, *FOUR, f"federation.rounds={len(STAGES)}")
+    experiment = Experiment.create(config_of(tmp_path / "sum", *settings), tmp_path / "sum" / "run")
+    found, answer = RunSums.recorded(monkeypatch), LocalSumEngine._answer
+
+    def drops_out(
+        self: LocalSumEngine, client: str, stage: Stage, request: bytes, plan: RoundPlan, broadcast: Broadcast
+    ) -> bytes:
+        if client == "client-04" and stage is STAGES[plan.round - 1]:
+            raise FedfrError("it has left")
+        return answer(self, client, stage, request, plan, broadcast)
+
+    monkeypatch.setattr(LocalSumEngine, "_answer", drops_out)
+    run = experiment.method_runs()[0]
+    run.run(experiment.pretrain())
+    records = run.journal.records()[1:]
+    assert [len(record["clients"]) for record in records] == [3, 3, 3, 4, 4]
+    assert found.equal_plain_sums(records) == [True] * 5
 
 
 def test_a_finished_sum_below_the_quorum_is_lost(tmp_path: Path) -> None:
