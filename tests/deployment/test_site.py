@@ -10,18 +10,24 @@ from pathlib import Path
 
 import pytest
 import yaml
+from flwr.app import Message, RecordDict
 from tests.deployment.conftest import Federation
 from tests.support.tiny_experiment import bits, tiny_faces
 
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import read_json_lines
 from fedfr.core.locks import locked
+from fedfr.deployment.agreement import Agreement
 from fedfr.deployment.site import Site
+from fedfr.engines.flower.wire import broadcast_records, read_reply
 from fedfr.experiments.report import write_report
 from fedfr.faces import FaceSet
+from fedfr.federation.messages import Broadcast, Failure
 from fedfr.federation.packing import unpack
+from fedfr.federation.private_store import PrivateStore
 
 Make = Callable[..., Federation]
+SUMS = ("split.settings.clients=3", "federation.secure=sum", "federation.largest_count=200")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,7 @@ Make = Callable[..., Federation]
         ("method.name=frozen-head",),
         ("method.name=local-fedfr", "federation.prototypes=keep"),
         pytest.param(("method.name=moon-projection",), marks=pytest.mark.slow),
-        ("split.settings.clients=3", "federation.secure=sum", "federation.largest_count=200"),
+        SUMS,
     ],
 )
 def test_a_federation_equals_the_local_run_bit_for_bit(federation: Make, overrides: tuple[str, ...]) -> None:
@@ -172,6 +178,36 @@ def test_a_site_that_changes_its_agreement_after_hello_does_not_train(federation
     made.run()
     (reason,) = refusals(made)
     assert "client-01 failed in round 1: message of the server refused: agreement is " in reason
+
+
+@pytest.mark.parametrize(
+    ("overrides", "last"),
+    [
+        (("federation.rounds=1",), 1),
+        (("federation.rounds=1", "method.name=finetune", "method.tuning_rounds=2"), 3),
+        (("federation.rounds=1", *SUMS), 1),
+    ],
+)
+def test_a_site_trains_for_the_agreed_rounds_only(federation: Make, overrides: tuple[str, ...], last: int) -> None:
+    made = federation(*overrides)
+    model, agreement = made.remote.pretrain(False), Agreement.load(made.sites["client-01"] / "agreement.yaml")
+    site = Site.open(made.sites["client-01"] / "site.yaml")
+
+    def train(number: int) -> str:
+        broadcast = Broadcast(number, model.weights, model.prototypes)
+        message = Message(broadcast_records(broadcast, agreement.fingerprint, {})[None], 31, "train")
+        ((_, reply),) = made.grid.nodes[31].train(message)
+        assert isinstance(reply, RecordDict)
+        found = read_reply(reply, "client-01", 1 << 30)
+        return found.reason if isinstance(found, Failure) else ""
+
+    assert train(last + 1).startswith(
+        f"client-01 refuses to train for round {last + 1}: the agreement ends with round {last}; for more rounds"
+    )
+    assert not site.private.exists()
+    # A round may be the last one for a site that has missed others.
+    assert train(last) == ""
+    assert PrivateStore(site.private, "client-01").rounds() == [last]
 
 
 def test_missing_public_faces_are_reported_before_the_round(federation: Make) -> None:

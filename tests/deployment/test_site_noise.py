@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fedfr.deployment.checks import check_site
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_sums import SUMS, member_of
 from fedfr.engines.flower.sum_member import SumMember
+from fedfr.engines.sum_terms import PersonTerms
 from fedfr.experiments.person_privacy import LEDGERS
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.private_store import PrivateStore
@@ -173,6 +175,20 @@ def test_a_site_with_more_persons_than_agreed_sits_out(federation: Make) -> None
     )
     checked = [check for check in check_site(made.sites["client-01"] / "site.yaml") if check.what == "faces"]
     assert "has 3 persons" in checked[0].found
+
+
+def test_a_sum_that_does_not_fit_is_refused_before_a_site_trains(federation: Make) -> None:
+    made = federation(*SUM)
+    model = made.remote.pretrain(False)
+    site = site_of(made, "client-01")
+    member = member_of(site, made.sites["client-01"])
+    assert member is not None
+    assert isinstance(member._terms, PersonTerms)
+    member._terms = replace(member._terms, people=10**6)
+    with pytest.raises(FedfrError, match="a sum over 3000000 persons at 3 sites can reach"):
+        member.train(Broadcast(1, model.weights, model.prototypes))
+    assert charged(made)["client-01"] == []
+    assert PrivateStore(site.private, "client-01").latest() is None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +15,8 @@ from flwr.app import Message
 from tests.deployment.conftest import Federation
 from tests.support.deployment_folders import edit
 from tests.support.grid import Answers
+from tests.support.private_values import raw, windows_in
+from tests.support.secure_sums import STAGES, RunSums
 from tests.support.tiny_experiment import bits
 
 from fedfr.core.errors import FedfrError
@@ -26,11 +30,15 @@ from fedfr.deployment.server_app import flower_engine
 from fedfr.deployment.site import Site
 from fedfr.deployment.site_sums import SUMS, member_of
 from fedfr.deployment.sum_keys import make_sum_key
+from fedfr.engines.flower import sum_member
 from fedfr.engines.flower.site_state import SiteStatus
+from fedfr.engines.flower.sum_member import SumMember
 from fedfr.engines.flower.wire import hello_request_records
 from fedfr.federation.messages import Broadcast
 from fedfr.federation.packing import unpack
 from fedfr.federation.private_store import PrivateStore
+from fedfr.privacy.secure_sum import coordinator, site
+from fedfr.privacy.secure_sum.fixed_point import Vector
 from fedfr.privacy.secure_sum.stage_messages import Stage
 
 SECURE = ("split.settings.clients=3", "federation.secure=sum", "federation.largest_count=200", "federation.rounds=1")
@@ -38,11 +46,20 @@ Make = Callable[..., Federation]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+def finished_and_sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Federation, dict[str, Vector]]:
+    return with_vectors(tmp_path_factory.mktemp("secure"), *SECURE)
+
+
+@pytest.fixture
+def finished(finished_and_sent: tuple[Federation, dict[str, Vector]]) -> Federation:
     """A federation that ran one round with a secure sum."""
-    made = Federation(tmp_path_factory.mktemp("secure"), *SECURE)
-    made.run()
-    return made
+    return finished_and_sent[0]
+
+
+@pytest.fixture
+def vectors(finished_and_sent: tuple[Federation, dict[str, Vector]]) -> dict[str, Vector]:
+    """The vectors of its sites before they were masked."""
+    return finished_and_sent[1]
 
 
 def rounds(made: Federation) -> dict[str, bytes]:
@@ -75,30 +92,67 @@ def answers_of(made: Federation, client: str) -> dict[str, str]:
     return dict(json.loads(path.read_text("utf-8"))["answers"])
 
 
-def test_no_update_leaves_its_site(finished: Federation) -> None:
-    """No tensor that a site trained is in any byte of its replies or of the server's folder, nor in the site's own."""
-    server = b"".join(path.read_bytes() for path in finished.remote.folder.rglob("*") if path.is_file())
-    sent = b"".join(
-        bytes(array.data) for reply in finished.replies for array in reply.array_records["message"].values()
-    )
-    names = set()
-    for client, folder in finished.sites.items():
-        site = Site.open(folder / "site.yaml")
-        state = PrivateStore(site.private, client).latest()
+def with_vectors(folder: Path, *overrides: str) -> tuple[Federation, dict[str, Vector]]:
+    """Run a federation; return it, and the sites' vectors before they were masked."""
+    vectors, stored = dict[str, Vector](), SumMember._vector
+
+    def kept(self: SumMember) -> Vector:
+        vectors[self._client] = stored(self)
+        return vectors[self._client].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SumMember, "_vector", kept)
+        made = Federation(folder, *overrides)
+        made.run()
+    return made, vectors
+
+
+def leaks(made: Federation, vectors: Mapping[str, Vector]) -> list[str]:
+    """Return what of sites is in their replies and the server's folder: tensors, parts of vectors, exact counts."""
+    bodies = [bytes(array.data) for reply in made.replies for array in reply.array_records["message"].values()]
+    stored = [path.read_bytes() for path in made.remote.folder.rglob("*") if path.is_file()]
+    found = [f"vector of {client}" for client in made.sites if windows_in(vectors[client], [*bodies, *stored])]
+    for client, folder in made.sites.items():
+        state = PrivateStore(Site.open(folder / "site.yaml").private, client).latest()
         assert state is not None
-        trained = [value for value in state.backbone.values() if value.is_floating_point() and value.numel() > 3]
-        pieces = [value.contiguous().numpy().tobytes() for value in trained]
-        assert len(pieces) > 3
-        assert [len(piece) for piece in pieces if piece in sent or piece in server] == []
-        images = str(len(site.own_faces))
-        assert f'"count": {images}' not in sent.decode("latin-1")
-        kept = site.private / SUMS
+        trained = [raw(value) for value in state.backbone.values() if value.is_floating_point() and value.numel() > 3]
+        assert len(trained) > 3
+        found += [f"tensor of {client}" for value in trained if any(value in data for data in (*bodies, *stored))]
+    updates = [each for each in (json.loads(unpack(body)[0]["fedfr"]) for body in bodies) if each["kind"] == "Update"]
+    assert len(updates) == len(made.sites)
+    return found + [f"count of {each['client']}" for each in updates if each["count"] != 1 or each["metrics"]]
+
+
+def test_no_update_leaves_its_site(finished: Federation, vectors: dict[str, Vector]) -> None:
+    """Nothing of a site's vector is in any byte of its replies or of the server's folder, nor left at the site."""
+    assert leaks(finished, vectors) == []
+    names = set()
+    for folder in finished.sites.values():
+        kept = Site.open(folder / "site.yaml").private / SUMS
         names |= {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
         assert kept.stat().st_mode & 0o077 == 0 or kept.parent.parent.stat().st_mode & 0o077 == 0
     fingerprint = Agreement.load(finished.remote.folder / "agreement.yaml").fingerprint
     # The vector was removed when the site had consented.
     assert names == {"trained.json", f"records/{fingerprint}.json", "records/.lock"}
     assert finished.notes == []
+
+
+def no_masks(patch: pytest.MonkeyPatch) -> None:
+    for module in (site, coordinator):
+        patch.setattr(module, "add_streams", lambda vector, streams: None)
+
+
+def exact_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sum_member, "replace", lambda update, count=1, **empty: replace(update, **empty))
+
+
+@pytest.mark.parametrize(("mutant", "what"), [(no_masks, "vector"), (exact_counts, "count")])
+def test_planted_leaks_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None], what: str
+) -> None:
+    mutant(monkeypatch)
+    made, sent = with_vectors(tmp_path, *SECURE)
+    assert leaks(made, sent) == [f"{what} of {client}" for client in made.sites]
 
 
 def test_what_is_learned_is_said_on_both_sides(finished: Federation, capfd: pytest.CaptureFixture[str]) -> None:
@@ -150,34 +204,39 @@ def test_a_killed_server_continues_with_the_same_bits(federation: Make, finished
     assert rounds(made) == rounds(finished)
 
 
-def test_a_site_that_is_late_drops_out(federation: Make) -> None:
-    """Of four sites, with threshold 3, one stops at a stage; the others finish, and the round is said to lack it."""
+def test_a_site_that_is_late_drops_out(federation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four sites, with threshold 3, one stops at a stage; the others finish, and the round is said to lack it.
+
+    Each sum is that of its members' vectors.
+    """
     settings = (
         "split.settings.clients=4",
         "split.settings.identities_per_client=2",
-        "federation.rounds=3",
+        "federation.rounds=5",
         "deployment.stage_deadline=60",
     )
-    made = federation(*SECURE, *settings)
-    last = {1: Stage.BEGIN, 2: Stage.MASK, 3: Stage.CONSENT}
+    made, found = federation(*SECURE, *settings), RunSums.recorded(monkeypatch)
 
     def late(message: Message, answer: Callable[[], Answers]) -> Answers:
-        return [] if stage_of(message) is last[round_of(message)] else answer()
+        return [] if stage_of(message) is STAGES[round_of(message) - 1] else answer()
 
     intercept(made, "client-04", late)
     seen = dict[str, SiteStatus]()
     made.remote.run(engine=flower_engine(made.grid, made.notes.append, made.grid.clock, on_status=seen.__setitem__))
-    # In the last round, client-04 did not answer the last stages that it was asked for.
+    # In the last round, client-04 did not answer the last stage.
     assert {client: (status.state, status.round) for client, status in seen.items()} == {
-        **dict.fromkeys(made.sites, ("answered", 3)),
-        "client-04": ("refused", 3),
+        **dict.fromkeys(made.sites, ("answered", 5)),
+        "client-04": ("refused", 5),
     }
     records = made.remote.method_runs()[0].journal.records()[1:]
     # Once it has sent its vector, it is in the sum.
-    assert [len(record["clients"]) for record in records] == [3, 3, 4]
+    assert [len(record["clients"]) for record in records] == [3, 3, 3, 4, 4]
+    assert found.equal_plain_sums(records) == [True] * 5
     assert [record["refused"] for record in records] == [
         ["client-04 failed in round 1: stage begin: no reply within 60 s"],
-        ["client-04 failed in round 2: stage mask: no reply within 60 s"],
+        ["client-04 failed in round 2: stage share: no reply within 60 s"],
+        ["client-04 failed in round 3: stage mask: no reply within 60 s"],
+        [],
         [],
     ]
 
@@ -274,13 +333,15 @@ def test_keys_of_other_sites_and_missing_ones_are_refused(federation: Make) -> N
     ("changes", "reason"),
     [
         ({"updates": "int8"}, "federation.updates = int8, but sums of integers of 32 bits need full updates"),
-        ({"secure": {"threshold": 4}}, "the threshold of a secure sum is 4"),
+        ({"report": "all"}, "deployment.report = all lets each site send its own losses or counts"),
+        ({"secure": {"threshold": 5}}, "the threshold of a secure sum is 5; it must be 3 to 4"),
+        ({"secure": {"threshold": 2}}, "the threshold of a secure sum is 2; it must be 3 to 4"),
         ({"secure": {"largest_count": 10**9}}, "makes the steps of the sum too coarse"),
         ({"clients": ["client-01", "client-02"]}, "the keys for secure sums are not those of the sites"),
     ],
 )
 def test_agreements_that_cannot_be_kept_are_refused(federation: Make, changes: dict[str, object], reason: str) -> None:
-    made = federation(*SECURE)
+    made = federation(*SECURE, "split.settings.clients=4", "split.settings.identities_per_client=2")
     folder = made.sites["client-01"]
     content = yaml.safe_load((folder / "agreement.yaml").read_text("utf-8"))
     nested = {name: {**content[name], **value} if isinstance(value, dict) else value for name, value in changes.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fedfr.experiments.person_privacy import LEDGERS, person_plan
 from fedfr.federation.messages import Update, decode_reply, encode
 from fedfr.federation.withholding_client import withheld_update
 from fedfr.privacy.person_dp import (
+    NoisedLayout,
     mean_change,
     open_ledger,
     plan,
@@ -121,3 +123,19 @@ def test_the_model_is_moved_by_the_sum_and_the_round_is_repeated_to_the_same_bit
     run.run(False)
     assert not list((run.folder / LEDGERS).rglob("*.seed"))
     assert all(torch.equal(first[name], value) for name, value in weights(run, 1).items())
+
+
+def test_clients_that_are_drawn_have_steps_with_which_a_sum_of_all_fits(tmp_path: Path) -> None:
+    """So many people that the finest steps for the three of a round would be too fine for four."""
+    settings = ("split.settings.clients=4", "federation.participation=0.75", "privacy.people=300")
+    more = ("split.settings.identities_per_client=2", "federation.rounds=1")
+    run = Experiment.create(tiny_config(tmp_path, *SHARED_NOISE, *settings, *more), tmp_path / "run")
+    start, (method_run,) = run.pretrain(False), run.method_runs()
+    made = person_plan(run.config, method_run.method, 4)
+    with pytest.raises(FedfrError, match="a sum over 1200 persons at 4 sites can reach"):
+        NoisedLayout(replace(made.mechanism, steps=int(1.01 * made.mechanism.steps)), 4, made.people_at_site)
+    # Noise and signal are those of the three in a sum.
+    assert (made.settings.sites, made.settings.people, made.people_at_site) == (3, 900, 300)
+    method_run.run(start)
+    record = method_run.journal.records()[1]
+    assert ("lost" not in record, record["totals"]["clients"]) == (True, 3)

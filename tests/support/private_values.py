@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 WINDOW = 24
@@ -34,6 +35,29 @@ def stretches(data: bytes) -> list[bytes]:
     starts = sorted({int(start) for start in np.linspace(0, max(0, len(data) - WINDOW), 4)})
     parts = [data[start : start + WINDOW] for start in starts]
     return [part for part in parts if len(part) >= SHORTEST and len(set(part)) > 3]
+
+
+def windows_in(vector: npt.NDArray[np.uint32], messages: Iterable[bytes]) -> int:
+    """Return how many places of messages hold any 32 bytes in succession of a vector that begin at a multiple of 32.
+
+    Parts with few different values are left out: zeros are everywhere.
+    """
+    rows = vector[: len(vector) // 8 * 8].reshape(-1, 8)
+    ordered = np.sort(rows, axis=1)
+    rows = rows[(ordered[:, 1:] != ordered[:, :-1]).sum(1) > 3]
+    assert len(rows), "nothing of the vector can be recognized"
+    joined = rows.tobytes()
+    windows = {joined[place : place + 32] for place in range(0, len(joined), 32)}
+    # Only where the first three bytes are those of a window is the whole compared.
+    table, low = np.zeros(1 << 24, bool), np.uint32((1 << 24) - 1)
+    table[rows[:, 0] & low] = True
+    found = 0
+    for data in messages:
+        for offset in range(min(4, len(data) - 31)):
+            words = np.frombuffer(data, "<u4", (len(data) - offset) // 4, offset)
+            for place in (offset + 4 * np.flatnonzero(table[words & low])).tolist():
+                found += data[place : place + 32] in windows
+    return found
 
 
 class Secrets:

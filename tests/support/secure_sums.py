@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from fedfr.core.errors import STOPPED, FedfrError
+from fedfr.engines.sum_terms import SumResult, UpdateTerms
+from fedfr.federation.messages import Broadcast, Update
 from fedfr.privacy.secure_sum.agreement import RoundPlan, SumAgreement, hash_model
 from fedfr.privacy.secure_sum.coordinator import Coordinator
 from fedfr.privacy.secure_sum.fixed_point import Entry, Layout, Vector, encode_update
@@ -17,7 +21,7 @@ from fedfr.privacy.secure_sum.keys import Identity
 from fedfr.privacy.secure_sum.site import Site
 from fedfr.privacy.secure_sum.stage_messages import Stage
 
-__all__ = ["STAGES", "Sums", "plain_sum", "refused"]
+__all__ = ["STAGES", "RunSums", "Sums", "plain_sum", "refused"]
 
 STAGES = list(Stage)
 NAMES = ("adam", "Berta", "cäsar", "dora", "emil", "frida", "gustav")
@@ -27,6 +31,42 @@ def plain_sum(vectors: Mapping[str, Vector], members: tuple[str, ...]) -> Vector
     """The sum modulo 2³² without any mask."""
     with np.errstate(over="ignore"):
         return sum((vectors[site] for site in members), np.zeros_like(next(iter(vectors.values()))))
+
+
+@dataclass(frozen=True)
+class RunSums:
+    """The sums of a run in this process, by round, and by client the vectors before they were masked."""
+
+    totals: dict[int, Vector]
+    vectors: dict[int, dict[str, Vector]]
+
+    @classmethod
+    def recorded(cls, patch: pytest.MonkeyPatch) -> RunSums:
+        """Return what is filled while runs sum updates."""
+        found, vector_of, result_of = cls({}, {}), UpdateTerms.vector, UpdateTerms.result
+
+        def vector(terms: UpdateTerms, broadcast: Broadcast, update: Update) -> Vector:
+            made = vector_of(terms, broadcast, update)
+            found.vectors.setdefault(broadcast.round, {})[update.client] = made.copy()
+            return made
+
+        def result(terms: UpdateTerms, broadcast: Broadcast, total: Vector, members: int) -> SumResult:
+            found.totals[broadcast.round] = total.copy()
+            return result_of(terms, broadcast, total, members)
+
+        patch.setattr(UpdateTerms, "vector", vector)
+        patch.setattr(UpdateTerms, "result", result)
+        return found
+
+    def equal_plain_sums(self, records: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Return for each of the rounds whether its sum is that of its clients' vectors, to the bit."""
+        return [
+            np.array_equal(
+                self.totals[record["round"]],
+                plain_sum(self.vectors[record["round"]], tuple(each["client"] for each in record["clients"])),
+            )
+            for record in records
+        ]
 
 
 class Sums:

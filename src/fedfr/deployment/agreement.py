@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 
 from fedfr.config.loading import read_settings_file
 from fedfr.config.schema import (
+    DeploymentConfig,
     ExperimentConfig,
     FederationConfig,
     LocalConfig,
@@ -265,6 +266,7 @@ class Agreement(Settings):
             method=self.method,
             baselines=(),
             privacy=PrivacyConfig() if privacy is None else privacy.config,
+            deployment=DeploymentConfig(report=self.report),
         )
 
     def _terms(self) -> Mapping[str, Any]:

@@ -46,4 +46,12 @@ def _open_site(context: Context) -> SiteHandler:
     log_to(Path(path).parent, client=site.config.client)
     agreement = site.agreement
     sums = member_of(site, Path(path).parent)
-    return SiteHandler(site.config.client, agreement.fingerprint, agreement.report, site.hello, site.client, sums)
+    return SiteHandler(
+        site.config.client,
+        agreement.fingerprint,
+        agreement.report,
+        site.method.rounds(agreement.rounds),
+        site.hello,
+        site.client,
+        sums,
+    )

@@ -55,18 +55,19 @@ class SecureSumEngine(ABC):
 
         Raises :class:`RoundLostError` after the last failure if the sum is lost.
         """
-        agreement, shared = self._terms.agreement, bool(self._terms.expected(broadcast))
+        agreement = self._terms.agreement
+        # Before clients train: some charge a ledger for it.
+        plan = self._terms.plan(broadcast) if self._terms.expected(broadcast) else None
         ready, reasons = dict[str, Update](), dict[str, str]()
         for reply in self._engine.exchange(broadcast, clients, identities, accepted):
-            if not shared:
+            if plan is None:
                 yield reply
             elif isinstance(reply, Update):
                 ready[reply.client] = reply
             else:
                 reasons[reply.client] = reply.reason
-        if not shared:
+        if plan is None:
             return
-        plan = self._terms.plan(broadcast)
         if not ready or (len(ready) < agreement.fewest and not self._record.has(plan)):
             few = f"{len(ready)} of {len(clients)} clients have trained, and a secure sum needs {agreement.fewest}"
             yield from _failures(clients, reasons, few)

@@ -15,6 +15,7 @@ from fedfr.federation.method import Method, shared_entries
 from fedfr.federation.server import sample_size
 from fedfr.models import build_backbone
 from fedfr.privacy.person_dp import (
+    NoisedLayout,
     PersonPlan,
     PlanSettings,
     check_covered,
@@ -70,6 +71,7 @@ def person_plan(config: ExperimentConfig, method: Method, clients: int) -> Perso
                 clip=privacy.clip,
                 epsilon=privacy.epsilon,
                 delta=privacy.delta,
+                agreed=clients if privacy.dp == "sum" else None,
             )
         )
     except FedfrError as error:
@@ -128,7 +130,11 @@ def check_noise(config: ExperimentConfig, method: Method, clients: int) -> Perso
     if not rounds or not sent:
         raise FedfrError(_nothing_sent(config))
     check_covered(method, config.federation.updates, this)
-    return person_plan(config, method, clients)
+    plan = person_plan(config, method, clients)
+    if config.privacy.dp == "sum":
+        # That of every round: what does not fit is refused before a site trains and charges its ledger.
+        NoisedLayout(plan.mechanism, clients, plan.people_at_site)
+    return plan
 
 
 def _nothing_sent(config: ExperimentConfig) -> str:

@@ -17,7 +17,7 @@ from fedfr.federation.messages import PROTOTYPES, Broadcast
 from fedfr.federation.method import Method, shared_entries
 from fedfr.federation.server import sample_size
 from fedfr.privacy.person_dp import PersonPlan, trained_names
-from fedfr.privacy.secure_sum.agreement import FEWEST_SITES, SumAgreement, smallest_threshold
+from fedfr.privacy.secure_sum.agreement import FEWEST_SITES, SumAgreement, check_threshold, smallest_threshold
 from fedfr.privacy.secure_sum.collusion import describe_collusion
 from fedfr.training.batchnorm import batchnorm_entries, batchnorm_statistics
 
@@ -73,7 +73,13 @@ def check_secure_sum(config: ExperimentConfig, name: str, method: Method, partic
             f"{where}: federation.aggregation = {federation.aggregation} needs each client's update, which the server "
             "does not see; use mean"
         )
-    if largest_count_of(federation) > _MOST_IMAGES and not is_private(config, name):
+    private = is_private(config, name)
+    if config.deployment.report != "none" and not private:
+        raise FedfrError(
+            f"{where}: deployment.report = {config.deployment.report} lets each site send its own losses or counts, of "
+            "which the server is to learn the sum only; choose none"
+        )
+    if largest_count_of(federation) > _MOST_IMAGES and not private:
         raise FedfrError(
             f"{where}: federation.largest_count = {federation.largest_count} makes the steps of the sum too coarse; "
             f"set it to the number of images of the largest client, at most {_MOST_IMAGES}"
@@ -85,6 +91,7 @@ def check_secure_sum(config: ExperimentConfig, name: str, method: Method, partic
             f"{where}: {drawn} of {participants} clients take part in a round, and a sum needs {needed}; use more "
             "clients, a larger federation.participation, or a smaller federation.secure_threshold"
         )
+    check_threshold(threshold_of(federation, participants), participants)
 
 
 def uses_secure_sum(run: MethodRun) -> bool:

@@ -122,18 +122,21 @@ class Server:
                 for update in admission.admit(replies):
                     aggregate.add(tensors_by_name(update), update.count)
                     del update  # At most one update is in memory.
+                self._check_quorum(number, sampled, admission, rule)
             except RoundLostError as error:
                 self.on_event({"event": "lost", "round": number, "reason": str(error)})
+                admission.reports.clear()  # No update of a lost round is used.
                 return generic, {**admission.record(), LOST: str(error)}
-            self._check_quorum(number, sampled, admission, rule)
             average = aggregate.result()
         stepped = self._step(number, generic, average, admission.revealed)
         return stepped, admission.record()
 
     def _rule(self, admission: _Admission) -> AggregationRule:
         """Return the rule of this round: the mean where nothing is shared, and for pooled faces, of one participant."""
-        robust = admission.expected and tuple(self.clients) != (POOLED,)
-        return AGGREGATIONS[self.federation.aggregation if robust else "mean"]
+        return AGGREGATIONS[self.federation.aggregation if self._is_federated(admission) else "mean"]
+
+    def _is_federated(self, admission: _Admission) -> bool:
+        return bool(admission.expected) and tuple(self.clients) != (POOLED,)
 
     def _aggregate(self, rule: AggregationRule, admission: _Admission) -> Aggregate:
         if rule.combine is None:
@@ -156,7 +159,10 @@ class Server:
         return in_client_order(replies, sampled, self.journal.folder, refuse)
 
     def _check_quorum(self, number: int, sampled: Sequence[str], admission: _Admission, rule: AggregationRule) -> None:
-        """Raise :class:`FedfrError` when fewer updates were admitted than the quorum or the rule requires."""
+        """Raise :class:`FedfrError` when fewer updates were admitted than the quorum or the rule requires.
+
+        It is :class:`RoundLostError` if a secure sum is finished: a resumed round would have the same sum.
+        """
         quorum = max(1, math.ceil(exact_fraction(self.federation.quorum) * len(sampled)))
         least = rule.least(self.federation)
         if len(admission.reports) < max(quorum, least):
@@ -164,10 +170,10 @@ class Server:
             if least > quorum:
                 wanted = f"federation.aggregation = {self.federation.aggregation} needs {least}"
             reason = admission.refused[0] if admission.refused else "none"
-            raise FedfrError(
-                f"round {number}: {len(admission.reports)} of {len(sampled)} clients delivered, {wanted}"
-                f"; fix the cause and resume. First reason: {reason}"
-            )
+            found = f"round {number}: {len(admission.reports)} of {len(sampled)} clients delivered, {wanted}"
+            if self.federation.secure == "sum" and admission.answered and self._is_federated(admission):
+                raise RoundLostError(f"{found}; its secure sum is not repeated. First reason: {reason}")
+            raise FedfrError(f"{found}; fix the cause and resume. First reason: {reason}")
 
     def _step(
         self,
@@ -192,13 +198,17 @@ class Server:
 
 
 class _Admission:
-    """Checks the replies of one round; holds the reports, the refusals and the revealed prototypes."""
+    """Checks the replies of one round; holds the reports, the refusals and the revealed prototypes.
+
+    ``answered``: whether there was an update, admitted or not.
+    """
 
     def __init__(self, server: Server, number: int, generic: GenericModel) -> None:
         method, shared = server.method, server.shared(number)
         self.broadcast = Broadcast(number, generic.weights, generic.prototypes)
         self.reports: list[dict[str, Any]] = []
         self.refused: list[str] = []
+        self.answered = False
         self.revealed: dict[str, torch.Tensor] = {}
         self._server = server
         self._number = number
@@ -214,6 +224,7 @@ class _Admission:
             try:
                 if isinstance(reply, Failure):
                     raise FedfrError(f"{client} failed in round {self._number}: {reply.reason}")
+                self.answered = True
                 uploaded, update = size_of(reply), restore(reply, self.broadcast, self._server.federation.updates)
                 del reply  # Only the restored update stays in memory.
                 self._check(update)

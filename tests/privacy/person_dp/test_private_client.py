@@ -15,6 +15,7 @@ from tests.support.tiny_experiment import tiny_config
 from fedfr.core.errors import FedfrError
 from fedfr.experiments.from_config import make_compute
 from fedfr.faces import FaceSet
+from fedfr.federation import client as client_module
 from fedfr.federation.aggregation import StreamingAverage, check_update
 from fedfr.federation.client import ClientSettings
 from fedfr.federation.messages import Update, encode
@@ -32,6 +33,7 @@ from fedfr.privacy.person_dp import (
     choose_mechanism,
     noise_multiplier_for,
     open_ledger,
+    person_training,
     vector_in,
 )
 
@@ -149,6 +151,25 @@ def test_an_error_of_local_training_is_not_seen_by_others(make: MakePrivate, cap
     assert all(torch.equal(state.backbone[name], value) for name, value in WEIGHTS.items())
     client.update(broadcast(2))
     assert client.store.rounds()[-1] == 2
+
+
+def test_no_exception_of_training_is_seen_by_others(
+    make: MakePrivate, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one of a person's training nor one of the personalized model's."""
+
+    def fail(*given: object, **more: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(client_module, "train", fail)
+    monkeypatch.setattr(person_training, "train", fail)
+    client = make()
+    update = client.update(broadcast())
+    assert all(value.isfinite().all() for value in update.weights.values())
+    assert "the personalized model of round 1 is not trained: RuntimeError: out of memory" in caplog.text
+    assert (
+        caplog.text.count("a person contributes nothing in this round: RuntimeError") == client.private.num_identities
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fedfr.privacy.secure_sum.canonical import Label, Value, canonical
 from fedfr.privacy.secure_sum.collusion import describe_collusion, exact_colluders, withstood_colluders
 
 KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("a", "b", "c"))}
+FORTY = {f"s{at}": bytes([at]) * 32 for at in range(40)}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ KEYS = {name: bytes([at]) * 32 for at, name in enumerate(("a", "b", "c"))}
         ("run", KEYS | {"A": bytes([9]) * 32}, 3, "too similar"),
         ("run", KEYS, 1, "the threshold of a secure sum is 1; it must be 2 to 3"),
         ("run", KEYS, 4, "the threshold of a secure sum is 4; it must be 2 to 3"),
+        ("run", FORTY, 2, "the threshold of a secure sum is 2; it must be 21 to 40, the sites: with fewer than 21, a"),
+        ("run", FORTY, 20, "the threshold of a secure sum is 20; it must be 21 to 40"),
     ],
 )
 def test_agreements_that_are_refused(run: str, sites: dict[str, bytes], threshold: int, reason: str) -> None:
@@ -117,13 +120,12 @@ def test_what_is_said_about_collusion() -> None:
     assert "2 sites that collude with the server can learn the update of another site exactly." in three
     assert "colludes with up to 1 site." in three
     assert "but not if a site colludes with it" in described(3, 2)
-    assert "can learn single updates: raise the threshold" in described(5, 2)
     forty = described(40, 27)
     assert "13 sites may drop out" in forty
     assert "26 sites that collude with the server can learn the update" in forty
     assert "colludes with up to 13 sites." in forty
-    agreement = SumAgreement("run", {f"s{at}": bytes([at]) * 32 for at in range(10)}, 4)
-    assert (exact_colluders(agreement), withstood_colluders(agreement)) == (3, -3)
+    agreement = SumAgreement("run", {f"s{at}": bytes([at]) * 32 for at in range(10)}, 6)
+    assert (exact_colluders(agreement), withstood_colluders(agreement)) == (5, 1)
 
 
 def test_the_table_of_thresholds_in_the_documentation() -> None:

@@ -37,13 +37,15 @@ _log = logging.getLogger("fedfr.client")
 class SiteHandler:
     """Parts of a site that answer messages.
 
-    ``report``: the metrics that leave the site; all of them are in its own log. ``make_client`` is a context that holds
-    the client while it trains. ``sums``: the site's part in secure sums, None if the agreement has none.
+    ``report``: the metrics that leave the site; all of them are in its own log. ``rounds``: number of the last round
+    under the agreement. ``make_client`` is a context that holds the client while it trains. ``sums``: the site's part
+    in secure sums, None if the agreement has none.
     """
 
     client: str
     agreement: str
     report: Report
+    rounds: int
     hello: Callable[[], Hello]
     make_client: Callable[[], AbstractContextManager[Client]]
     sums: SumMember | None = None
@@ -69,11 +71,18 @@ def answer_hello(request: Message, open_site: Callable[[], SiteHandler]) -> Mess
 def answer_train(request: Message, open_site: Callable[[], SiteHandler]) -> Message:
     """Run the client's part of a round; its private state is saved before the reply is sent.
 
-    Under secure sums, the update stays at the site.
+    Under secure sums, the update stays at the site. A round beyond the agreed ones is refused: with every round
+    the server learns more.
     """
 
     def answer(site: SiteHandler) -> RecordDict:
         broadcast = read_broadcast(request.content, site.agreement)
+        if broadcast.round > site.rounds:
+            text = (
+                f"{site.client} refuses to train for round {broadcast.round}: the agreement ends with round "
+                f"{site.rounds}; for more rounds, agree on another run"
+            )
+            raise FedfrError(text, shareable=text)
         _log.info("training", extra={"round": broadcast.round})
         if site.sums is not None:
             update = site.sums.train(broadcast)

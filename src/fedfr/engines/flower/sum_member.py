@@ -115,7 +115,7 @@ class SumMember:
     def train(self, broadcast: Broadcast) -> Update:
         """Train, store the vector of the update, and return the update without its tensors and its count.
 
-        An update that shares nothing is returned as it is. Raises :class:`FedfrError` for a round that is closed.
+        Where nothing is shared, the count is left in it. Raises :class:`FedfrError` for a round that is closed.
         """
         try:
             with self._make_client() as client:
@@ -132,10 +132,12 @@ class SumMember:
         self._site.check_open(broadcast.round)
         # What was stored for an earlier round can no longer be asked for.
         remove_round(self._folder)
+        # A plan that is refused must be so before the ledger is charged for the training.
+        plan = self._terms.plan(broadcast) if self._terms.expected(broadcast) else None
         update = client.update(broadcast)
-        if not update.weights and update.prototypes is None:
-            return update
-        plan, vector = self._terms.plan(broadcast), self._terms.vector(broadcast, update)
+        if plan is None:
+            return replace(update, weights={}, prototypes=None)
+        vector = self._terms.vector(broadcast, update)
         ready = replace(update, weights={}, prototypes=None, count=1)
         make_folder(self._folder)
         write_private(self._folder / _VECTOR, vector.tobytes())

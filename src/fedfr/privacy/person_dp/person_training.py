@@ -65,17 +65,17 @@ class PersonTrainer:
         Order and flips are drawn for ``key``. It must be the person's own, such as a hash of the name: with a position
         in a list, removing one person would change the draws of others.
 
-        A person whose training fails contributes the starting parameters, and the reason is in the client's log: an
-        error that others see would tell them about the person. Raises :class:`FedfrError` if ``rows`` are not images of
-        one person.
+        A person whose training fails with any exception contributes the starting parameters, and the reason is in the
+        client's log: an error that others see would tell them about the person. Raises :class:`FedfrError` if ``rows``
+        are not images of one person.
         """
         labels = np.unique(faces.labels[rows])
         if len(labels) != 1:
             raise FedfrError(f"{len(rows)} images of {len(labels)} persons are given; a person is trained alone")
         try:
             return self._trained(faces, rows, int(labels[0]), key)
-        except FedfrError as error:
-            _log.warning("a person contributes nothing in this round: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may be caused by this person's images
+            _log.warning("a person contributes nothing in this round: %s: %s", type(error).__name__, error)
             return {name: value.clone() for name, value in self.start.items()}
 
     def _trained(self, faces: FaceSet, rows: npt.NDArray[np.int64], label: int, key: str) -> dict[str, torch.Tensor]:

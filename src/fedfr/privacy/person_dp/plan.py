@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import Field
@@ -27,10 +28,11 @@ Positive = Annotated[int, Field(ge=1)]
 class PlanSettings(Settings):
     """Settings of a run with differential privacy for a person.
 
-    ``people``: enrolled persons at all sites, an agreed number. ``sites``: sites in each sum. ``honest``: sites among
-    them whose noise an attacker does not know: the threshold of the secure sum minus the colluding sites; 1 if every
-    site adds the whole noise to what it sends (no secure sum). ``clip``: largest norm of a person's change. ``values``:
-    number of trained parameters.
+    ``people``: enrolled persons at the sites of a sum, an agreed number. ``sites``: sites in each sum. ``honest``:
+    sites among them whose noise an attacker does not know: the threshold of the secure sum minus the colluding sites; 1
+    if every site adds the whole noise to what it sends (no secure sum). ``clip``: largest norm of a person's change.
+    ``values``: number of trained parameters. ``agreed``: sites of the agreement, a sum of all of which must not wrap;
+    by default ``sites``.
     """
 
     people: Positive
@@ -41,6 +43,7 @@ class PlanSettings(Settings):
     clip: Annotated[float, Field(gt=0)] = 1.0
     epsilon: Annotated[float, Field(gt=0)] = 8.0
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    agreed: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -110,19 +113,22 @@ def make_plan(settings: PlanSettings) -> PersonPlan:
 
 
 def _mechanism(settings: PlanSettings, multiplier: float, honest: int) -> Mechanism:
+    agreed = settings.agreed or settings.sites
     return choose_mechanism(
         values=settings.values,
         clip=settings.clip,
         noise_multiplier=multiplier,
         honest=honest,
-        sites=settings.sites,
-        people=settings.people,
+        sites=agreed,
+        people=math.ceil(Fraction(settings.people * agreed, settings.sites)),
     )
 
 
 def _refuse_weak(settings: PlanSettings) -> None:
     if settings.honest > settings.sites:
         raise FedfrError(f"{settings.honest} honest sites of {settings.sites}; give 1 to {settings.sites}")
+    if settings.agreed is not None and settings.agreed < settings.sites:
+        raise FedfrError(f"{settings.sites} sites in a sum of {settings.agreed} sites agreed; give at most that many")
     if settings.people < settings.sites:
         raise FedfrError(f"{settings.people} persons at {settings.sites} sites; every site needs at least one person")
     if settings.epsilon > LARGEST_EPSILON:

@@ -122,16 +122,17 @@ class PrivateClient(Client):
     def train(self, broadcast: Broadcast) -> tuple[Update, PrivateState]:
         """Train for one round, charge the ledger, and return the noised update and the private state to save.
 
-        Raises :class:`FedfrError` if the broadcast does not fit the client or the budget does not suffice. An error in
-        local training does not stop the update, because others would see it: the personalized model stays as it was,
+        Raises :class:`FedfrError` if the broadcast does not fit the client or the budget does not suffice. An exception
+        in local training does not stop the update, because others would see it: the personalized model stays as it was,
         and the client's log has the reason.
         """
         self._networks.check(broadcast)
         self._check_public(broadcast)
         try:
             _, state = super().train(broadcast)
-        except FedfrError as error:
-            _log.warning("the personalized model of round %d is not trained: %s", broadcast.round, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the persons may be its cause
+            reason = f"{type(error).__name__}: {error}"
+            _log.warning("the personalized model of round %d is not trained: %s", broadcast.round, reason)
             state = self._untrained(broadcast)
         federation = self.settings.federation
         shared = shared_entries(self.method, broadcast.weights, self._networks.batchnorm, federation, broadcast.round)

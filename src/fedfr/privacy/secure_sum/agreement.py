@@ -24,6 +24,7 @@ __all__ = [
     "SumAgreement",
     "SumLayout",
     "SumLostError",
+    "check_threshold",
     "hash_model",
     "roster_hash",
     "sharers_hash",
@@ -53,13 +54,23 @@ def smallest_threshold(sites: int, colluding: int) -> int:
     return (sites + colluding) // 2 + 1
 
 
+def check_threshold(threshold: int, sites: int) -> None:
+    """Raise :class:`FedfrError` for a threshold with which two groups of the ``sites`` could open two sums."""
+    least = smallest_threshold(sites, 0)
+    if not least <= threshold <= sites:
+        raise FedfrError(
+            f"the threshold of a secure sum is {threshold}; it must be {least} to {sites}, the sites: with fewer than "
+            f"{least}, a server that deviates from the protocol could have two groups of them open two sums"
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class SumAgreement(Brief):
     """Run, sites with their pinned Ed25519 identity keys, and threshold; equal at every site and the coordinator.
 
     The keys have to be compared through another channel than the coordinator, who could otherwise put its own in
     their place. ``threshold``: the number of sites whose shares recover a secret. Raises :class:`FedfrError` for
-    fewer than three sites, equal keys and an impossible threshold.
+    fewer than three sites, equal keys, and as :func:`check_threshold` does.
     """
 
     run: str
@@ -86,8 +97,7 @@ class SumAgreement(Brief):
             )
         if len({*self.sites.values()}) != count:
             raise FedfrError("two sites have the same identity key; every site creates its own")
-        if not 2 <= self.threshold <= count:
-            raise FedfrError(f"the threshold of a secure sum is {self.threshold}; it must be 2 to {count}, the sites")
+        check_threshold(self.threshold, count)
 
     @cached_property
     def digest(self) -> bytes:

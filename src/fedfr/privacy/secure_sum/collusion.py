@@ -16,10 +16,7 @@ def exact_colluders(agreement: SumAgreement) -> int:
 
 
 def withstood_colluders(agreement: SumAgreement) -> int:
-    """Return the largest c with 2t > n + c: with that many sites, a server that deviates learns sums only.
-
-    Negative if such a server can make two groups of honest sites unmask two different sums.
-    """
+    """Return the largest c with 2t > n + c: with that many sites, a server that deviates learns sums only."""
     return 2 * agreement.threshold - len(agreement.sites) - 1
 
 
@@ -40,9 +37,7 @@ def describe_collusion(agreement: SumAgreement, *, noised: bool = False) -> list
     what = "with the noise of that site alone" if noised else "exactly"
     lines.append(f"{_sites(exact)} that collude with the server can learn the update of another site {what}.")
     withstood = withstood_colluders(agreement)
-    if withstood < 0:
-        lines.append("A server that deviates from the protocol can learn single updates: raise the threshold.")
-    elif withstood == 0:
+    if withstood == 0:
         lines.append(
             "This also holds for a server that deviates from the protocol, but not if a site colludes with it; raise "
             "the threshold if that has to be withstood."
