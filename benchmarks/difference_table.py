@@ -8,19 +8,18 @@ from statistics import fmean
 from fedfr.reporting.benchmark_table import DESCRIPTIVE, FEW_PEOPLE, difference_text
 from fedfr.reporting.primary_table import marked_difference, primary_note, primary_table
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import (
+from fedfr.results.comparison import Difference, compare
+from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.metric_groups import (
     DISJOINT,
     Deals,
-    Difference,
     Key,
     MetricGroup,
     better_model,
-    compare,
     meant_model,
     metric_groups,
     shared_metrics,
 )
-from fedfr.results.intervals import FEWEST_DEALS
 from fedfr.results.primary_family import Primary, PrimaryFamily, primary_family
 from fedfr.results.result_rows import PLAIN, Row, scoring_of
 from paper_claims import GENERIC, VERIFY

@@ -18,7 +18,7 @@ from fedfr.experiments.benchmark_results import write_results
 from fedfr.experiments.deals import deals_of
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.report import shorten_paths
-from fedfr.results.comparison import Deals, rate_of, shared_metrics
+from fedfr.results.metric_groups import Deals, rate_of, shared_metrics
 from fedfr.results.person_effects import outcomes_by_deal
 from fedfr.results.primary_family import Primary
 from fedfr.results.result_rows import PLAIN, Row, scoring_of

@@ -26,16 +26,10 @@ from fedfr.reporting.cost_columns import cost_note
 from fedfr.reporting.drawing import export
 from fedfr.reporting.gain import gain_chart, gain_table, section_gains
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import (
-    DISJOINT,
-    Deals,
-    Key,
-    compare,
-    metric_groups,
-    shared_metrics,
-)
+from fedfr.results.comparison import compare
 from fedfr.results.costs import DealCosts, RoundCost, deal_costs
 from fedfr.results.federation_gain import Gain
+from fedfr.results.metric_groups import DISJOINT, Deals, Key, metric_groups, shared_metrics
 from fedfr.results.result_rows import PLAIN, Row
 from harness import sleeping_threads
 from kept import about, keep, kept_deals, kept_primary, where

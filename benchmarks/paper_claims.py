@@ -11,17 +11,13 @@ from dataclasses import dataclass
 
 from fedfr.reporting.benchmark_table import difference_text
 from fedfr.reporting.table import column_title, markdown_table
-from fedfr.results.comparison import (
+from fedfr.results.comparison import Comparison, Difference, between, compare, corrected
+from fedfr.results.metric_groups import (
     DISJOINT,
-    Comparison,
     Deals,
-    Difference,
     Key,
     MetricGroup,
     better_model,
-    between,
-    compare,
-    corrected,
     metric_groups,
     shared_metrics,
     summaries,

@@ -14,7 +14,7 @@ from typing import Any
 from fedfr.config.loading import merge
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_atomically
-from fedfr.results.comparison import metric_groups, shared_metrics, summaries
+from fedfr.results.metric_groups import metric_groups, shared_metrics, summaries
 from fedfr.results.result_rows import Row
 from paper_claims import GENERIC, SEARCH, VERIFY
 from setting_search import Point, preference

@@ -19,7 +19,7 @@ from fedfr.reporting.audit_table import audit_page_table
 from fedfr.reporting.table import column_title
 from fedfr.reporting.verdict import METRIC, QUESTIONS
 from fedfr.results.audit_rows import AuditRow
-from fedfr.results.comparison import shared_metrics
+from fedfr.results.metric_groups import shared_metrics
 from fedfr.results.result_rows import Row
 from fedfr.results.stored_records import records_of
 from tests.support.drawn_rows import rows_of

@@ -20,7 +20,8 @@ from fedfr.experiments.benchmark import Benchmark
 from fedfr.experiments.benchmark_plan import Plan
 from fedfr.experiments.benchmark_results import read_results
 from fedfr.experiments.deals import deals_of
-from fedfr.results.comparison import compare, metric_groups
+from fedfr.results.comparison import compare
+from fedfr.results.metric_groups import metric_groups
 from fedfr.results.person_records import PersonRecord
 from fedfr.results.primary_family import Primary
 from tests.support.drawn_rows import rows_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedfr.results.comparison import Deals
+from fedfr.results.metric_groups import Deals
 from fedfr.results.person_effects import Outcomes
 from fedfr.results.result_rows import Row
 from tests.support.drawn_rows import rows_of

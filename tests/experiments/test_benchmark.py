@@ -30,7 +30,7 @@ from fedfr.reporting.benchmark_table import benchmark_tables
 from fedfr.reporting.page import page
 from fedfr.reporting.progress import Silent
 from fedfr.reporting.scenario import sweep_charts
-from fedfr.results.comparison import Deals
+from fedfr.results.metric_groups import Deals
 from fedfr.results.result_rows import Row
 
 METHODS = ("fedavg", "lg-fedavg", "fedfr", "local")

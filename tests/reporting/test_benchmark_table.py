@@ -9,8 +9,8 @@ from rich.cells import cell_len
 
 from fedfr.reporting.benchmark_table import DESCRIPTIVE, benchmark_tables, overview_table, results_text, scorings_of
 from fedfr.reporting.cost_columns import cost_cells, cost_note
-from fedfr.results.comparison import Deals
 from fedfr.results.costs import DealCost, DealCosts, RoundCost, deal_costs
+from fedfr.results.metric_groups import Deals
 from fedfr.results.result_rows import Row, scoring_of
 
 ONE = "personalized-1:1"

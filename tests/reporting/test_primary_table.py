@@ -6,7 +6,7 @@ from tests.results.test_primary_family import PRIMARY, rows
 
 from fedfr.reporting.page import Report, Section, page
 from fedfr.reporting.primary_table import primary_table, primary_text
-from fedfr.results.comparison import Deals
+from fedfr.results.metric_groups import Deals
 
 
 def test_the_table_says_what_the_family_is_and_what_is_missing() -> None:

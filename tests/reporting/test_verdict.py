@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedfr.reporting.verdict import METRIC, QUESTIONS, answers, verdict
-from fedfr.results.comparison import Deals
+from fedfr.results.metric_groups import Deals
 from fedfr.results.result_rows import Row
 
 NOISE = (0.00, 0.02, -0.02, 0.01, -0.01)

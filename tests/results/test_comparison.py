@@ -9,20 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedfr.results.comparison import (
-    MARGIN,
-    Comparison,
-    Deals,
-    Difference,
-    better_model,
-    compare,
-    corrected,
-    covers,
-    metric_groups,
-    shared_metrics,
-    summaries,
-)
+from fedfr.results.comparison import MARGIN, Comparison, Difference, compare, corrected
 from fedfr.results.intervals import estimate, holm
+from fedfr.results.metric_groups import Deals, better_model, covers, metric_groups, shared_metrics, summaries
 from fedfr.results.person_effects import Outcomes
 from fedfr.results.result_rows import Row
 

@@ -13,10 +13,10 @@ from fedfr.reporting.charts import Section
 from fedfr.reporting.drawing import draw
 from fedfr.reporting.gain import gain_chart, gain_table, gain_text, section_gains
 from fedfr.reporting.page import Report, page
-from fedfr.results.comparison import Deals
 from fedfr.results.costs import RoundCost
 from fedfr.results.federation_gain import Gain
 from fedfr.results.intervals import holm
+from fedfr.results.metric_groups import Deals
 from fedfr.results.result_rows import Row
 
 START = (0.80, 0.81, 0.79, 0.80)

@@ -13,8 +13,9 @@ from scipy import stats
 
 from fedfr.evaluation import verify
 from fedfr.evaluation.person_outcomes import verification_outcomes
-from fedfr.results.comparison import Deals, Difference, compare, metric_groups
+from fedfr.results.comparison import Difference, compare
 from fedfr.results.intervals import FEWEST_PEOPLE, Estimate, estimate, holm
+from fedfr.results.metric_groups import Deals, metric_groups
 from fedfr.results.person_effects import outcomes_by_deal
 from fedfr.results.person_records import PersonRecord
 from fedfr.results.result_rows import Row

@@ -8,8 +8,9 @@ from typing import Literal
 import pytest
 from tests.support.drawn_rows import rows_of
 
-from fedfr.results.comparison import Deals, Difference, compare
+from fedfr.results.comparison import Difference, compare
 from fedfr.results.intervals import holm
+from fedfr.results.metric_groups import Deals
 from fedfr.results.primary_family import Primary, primary_family
 from fedfr.results.result_rows import Row
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from fedfr.experiments.experiment import Experiment
 from fedfr.faces.array_columns import concatenate_indices
-from fedfr.results.comparison import Deals
+from fedfr.results.metric_groups import Deals
 from fedfr.results.person_effects import outcomes_by_deal
 
 __all__ = ["deals_of"]

@@ -11,22 +11,21 @@ from fedfr.reporting.cost_columns import COST_HEAD, cost_cells, cost_note, costs
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title, results_table
 from fedfr.reporting.text_tables import broken_title, text_table, wrapped
-from fedfr.results.comparison import (
+from fedfr.results.comparison import Difference, compare
+from fedfr.results.costs import DealCosts
+from fedfr.results.intervals import FEWEST_DEALS, FEWEST_PEOPLE
+from fedfr.results.metric_groups import (
     DISJOINT,
     Deals,
-    Difference,
     Key,
     MetricGroup,
     MetricSummary,
     better_model,
-    compare,
     meant_model,
     metric_groups,
     shared_metrics,
     summaries,
 )
-from fedfr.results.costs import DealCosts
-from fedfr.results.intervals import FEWEST_DEALS, FEWEST_PEOPLE
 from fedfr.results.result_rows import PLAIN, SCORINGS, Row, scoring_of
 
 __all__ = [

@@ -11,9 +11,9 @@ from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Key, Line, line_of
 from fedfr.reporting.histograms import by_model, scores_chart
 from fedfr.reporting.palette import colour, marker
 from fedfr.reporting.table import column_title
-from fedfr.results.comparison import DISJOINT, Deals, shared_metrics
 from fedfr.results.costs import DealCosts, RoundCost, deal_costs
 from fedfr.results.curve_records import Curve
+from fedfr.results.metric_groups import DISJOINT, Deals, shared_metrics
 from fedfr.results.primary_family import Primary
 from fedfr.results.result_rows import Row
 

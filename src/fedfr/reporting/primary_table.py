@@ -8,8 +8,8 @@ from fedfr.reporting.benchmark_table import FEW_PEOPLE, difference_text
 from fedfr.reporting.markup import PageTable
 from fedfr.reporting.table import column_title
 from fedfr.reporting.text_tables import broken_title, text_table, wrapped
-from fedfr.results.comparison import DISJOINT, Deals, summaries
 from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.metric_groups import DISJOINT, Deals, summaries
 from fedfr.results.primary_family import Primary, PrimaryComparison, PrimaryFamily, primary_family
 from fedfr.results.result_rows import Row
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from fedfr.reporting.chart import Axis, Cells, Chart, Dash, Key, Line, line_of
 from fedfr.reporting.charts import GENERIC_VERIFICATION, OWN_OR_SHARED, PERSONAL_VERIFICATION, Section
 from fedfr.reporting.table import column_title
-from fedfr.results.comparison import rate_of, shared_metrics
+from fedfr.results.metric_groups import rate_of, shared_metrics
 
 __all__ = ["sweep_charts"]
 

@@ -9,8 +9,9 @@ from typing import Any
 from fedfr.reporting.benchmark_table import FEW_PEOPLE
 from fedfr.reporting.table import column_title
 from fedfr.reporting.text_tables import text_table, wrapped
-from fedfr.results.comparison import DISJOINT, Deals, Difference, Key, compare, metric_groups
+from fedfr.results.comparison import Difference, compare
 from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.metric_groups import DISJOINT, Deals, Key, metric_groups
 from fedfr.results.result_rows import Row
 
 __all__ = ["METRIC", "QUESTIONS", "Answer", "Question", "answers", "verdict"]

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fedfr.results.comparison import (
+from fedfr.results.comparison import LEVEL, Comparison, Difference, between, compare, corrected
+from fedfr.results.costs import RoundCost, total
+from fedfr.results.metric_groups import (
     DISJOINT,
-    LEVEL,
-    Comparison,
     Deals,
-    Difference,
     Key,
     MetricGroup,
-    between,
-    compare,
-    corrected,
     covers,
     metric_groups,
     rate_of,
     shared_metrics,
     summaries,
 )
-from fedfr.results.costs import RoundCost, total
 from fedfr.results.result_rows import Row
 
 __all__ = ["ALONE", "FEDERATED", "ClientCost", "Gain", "Point", "gains"]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedfr.core.settings import Settings
-from fedfr.results.comparison import (
+from fedfr.results.comparison import Comparison, compare, corrected
+from fedfr.results.metric_groups import (
     DISJOINT,
-    Comparison,
     Deals,
     Key,
     MetricGroup,
     better_model,
-    compare,
-    corrected,
     meant_model,
     metric_groups,
     shared_metrics,

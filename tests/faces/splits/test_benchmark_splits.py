@@ -17,8 +17,8 @@ from fedfr.evaluation.protocols.personalized import (
 )
 from fedfr.experiments.benchmark_plan import plan_benchmark
 from fedfr.faces import FaceSet, Split, make_split
-from fedfr.results.comparison import rate_of
 from fedfr.results.intervals import FEWEST_DEALS
+from fedfr.results.metric_groups import rate_of
 
 DEALT = [
     (name, scenario) for name in ("lfw-fed", "pins-fed") for scenario in [None, *read_benchmark(name)["scenarios"]]
