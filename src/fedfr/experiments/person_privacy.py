@@ -71,7 +71,7 @@ def person_plan(config: ExperimentConfig, method: Method, clients: int) -> Perso
                 clip=privacy.clip,
                 epsilon=privacy.epsilon,
                 delta=privacy.delta,
-                agreed=clients if privacy.dp == "sum" else None,
+                agreed=clients,
             )
         )
     except FedfrError as error:

@@ -84,6 +84,7 @@ def test_three_sites_are_refused_with_the_number_and_what_would_do() -> None:
             "ε = 30 means little: one person may change the probability of an outcome by a factor of e^30",
         ),
         ({"delta": 1e-3}, "δ = 0.001 with 4000 persons would allow to publish one of them entirely"),
+        ({"people": 2000, "sites": 20, "honest": 20, "agreed": 40, "delta": 3e-4}, "δ = 0.0003 with 4000 persons"),
         ({"honest": 41}, "41 honest sites of 40; give 1 to 40"),
         ({"people": 39}, "39 persons at 40 sites"),
         ({"clip": 0.0}, "privacy: clip = 0.0: give a number above 0"),

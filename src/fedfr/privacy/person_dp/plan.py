@@ -45,6 +45,11 @@ class PlanSettings(Settings):
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     agreed: Positive | None = None
 
+    @property
+    def enrolled(self) -> int:
+        """Enrolled persons at all sites of the agreement, if each has as many as those of a sum."""
+        return math.ceil(Fraction(self.people * (self.agreed or self.sites), self.sites))
+
 
 @dataclass(frozen=True)
 class PersonPlan:
@@ -113,14 +118,13 @@ def make_plan(settings: PlanSettings) -> PersonPlan:
 
 
 def _mechanism(settings: PlanSettings, multiplier: float, honest: int) -> Mechanism:
-    agreed = settings.agreed or settings.sites
     return choose_mechanism(
         values=settings.values,
         clip=settings.clip,
         noise_multiplier=multiplier,
         honest=honest,
-        sites=agreed,
-        people=math.ceil(Fraction(settings.people * agreed, settings.sites)),
+        sites=settings.agreed or settings.sites,
+        people=settings.enrolled,
     )
 
 
@@ -136,8 +140,8 @@ def _refuse_weak(settings: PlanSettings) -> None:
             f"ε = {settings.epsilon:g} means little: one person may change the probability of an outcome by a factor "
             f"of e^{settings.epsilon:g}; choose at most {LARGEST_EPSILON:g}"
         )
-    if settings.delta * settings.people >= 1:
+    if settings.delta * settings.enrolled >= 1:
         raise FedfrError(
-            f"δ = {settings.delta:g} with {settings.people} persons would allow to publish one of them entirely; "
-            f"choose less than {1 / settings.people:.2g}, better {0.1 / settings.people:.2g}"
+            f"δ = {settings.delta:g} with {settings.enrolled} persons would allow to publish one of them entirely; "
+            f"choose less than {1 / settings.enrolled:.2g}, better {0.1 / settings.enrolled:.2g}"
         )
