@@ -121,3 +121,9 @@ def test_the_model_is_moved_by_the_sum_and_the_round_is_repeated_to_the_same_bit
     run.run(False)
     assert not list((run.folder / LEDGERS).rglob("*.seed"))
     assert all(torch.equal(first[name], value) for name, value in weights(run, 1).items())
+
+
+def test_noised_sums_are_not_clipped_a_second_time(tmp_path: Path) -> None:
+    clipped = ("federation.aggregation=norm-clipped", "federation.clip_norm=1")
+    with pytest.raises(FedfrError, match=r"norm-clipped, but privacy.dp = sum clips the change of each person already"):
+        Experiment.create(tiny_config(tmp_path, *SHARED_NOISE, *clipped), tmp_path / "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +57,27 @@ def test_the_model_is_that_of_the_plain_average(summed: Path, tmp_path: Path) ->
         else:
             assert torch.equal(found.weights[name], before.weights[name]), name
     assert torch.allclose(found.prototypes, expected.prototypes, rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_at_the_clients_is_that_at_the_server(tmp_path: Path) -> None:
+    """The model of `norm-clipped` with the same norm, up to rounding; every change is longer than the norm."""
+    settings = ("federation.batchnorm=local", "federation.prototypes=share")
+    clipped = ("federation.aggregation=norm-clipped", "federation.clip_norm=0.02")
+    found = {}
+    for name, more in (("plain", clipped), ("sum", (*SUM, *clipped)), ("mean", SUM)):
+        Experiment.create(config_of(tmp_path / name, *settings, *more), tmp_path / name / "run").run()
+        found[name] = models(tmp_path / name / "run")
+    before = models(tmp_path / "sum" / "run", 1)
+    for name, value in found["plain"].weights.items():
+        assert torch.allclose(found["sum"].weights[name], value, rtol=1e-5, atol=1e-7), name
+    assert torch.allclose(found["sum"].prototypes, found["plain"].prototypes, rtol=1e-5, atol=1e-7)
+
+    def moved(model: GenericModel) -> float:
+        changes = [(value - before.weights[name]).double().norm() for name, value in model.weights.items()]
+        return math.hypot(*map(float, changes), float((model.prototypes - before.prototypes).norm()))
+
+    assert moved(found["sum"]) <= 0.02 * 1.001
+    assert moved(found["mean"]) > 0.1
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -167,6 +189,10 @@ def test_a_run_with_sums_does_not_return_to_an_earlier_round(summed: Path) -> No
         (("split.settings.clients=2",), "2 of 2 clients take part in a round, and a sum needs 3"),
         (("federation.updates=int8",), "federation.updates = int8, but sums of integers of 32 bits need full"),
         (("federation.aggregation=median",), "federation.aggregation = median needs each client's update"),
+        (
+            ("federation.aggregation=norm-clipped",),
+            "clips to the median of the clients' norms, which nobody knows; set",
+        ),
         (("federation.largest_count=10000000",), "makes the steps of the sum too coarse"),
         (("method.name=fedface",), "the method sends each client's private prototypes"),
         (("federation.participation=0.5",), "2 of 3 clients take part in a round, and a sum needs 3"),

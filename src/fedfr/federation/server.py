@@ -131,8 +131,11 @@ class Server:
         return stepped, admission.record()
 
     def _rule(self, admission: _Admission) -> AggregationRule:
-        """Return the rule of this round: the mean where nothing is shared, and for pooled faces, of one participant."""
-        robust = admission.expected and tuple(self.clients) != (POOLED,)
+        """Return the rule of this round: the mean where nothing is shared, and for pooled faces, of one participant.
+
+        The updates of a secure sum are the mean of its clients, which have clipped theirs.
+        """
+        robust = admission.expected and tuple(self.clients) != (POOLED,) and self.federation.secure == "off"
         return AGGREGATIONS[self.federation.aggregation if robust else "mean"]
 
     def _aggregate(self, rule: AggregationRule, admission: _Admission) -> Aggregate:

@@ -20,12 +20,14 @@ _WEIGHTS, _SMALLEST_WEIGHT = 16.0, 2.0**-2
 _STATISTICS, _SMALLEST_STATISTIC = 64.0, 1.0
 
 
-def layout_of(sent: Tensors, statistics: frozenset[str], sites: int, largest_count: int) -> Layout:
+def layout_of(
+    sent: Tensors, statistics: frozenset[str], sites: int, largest_count: int, clip_norm: float | None = None
+) -> Layout:
     """Return the layout of the sum of updates of ``sent``, the tensors of the broadcast that sites train and share.
 
     It follows from the broadcast alone, so that all sites with the same model have the same layout. Integer entries,
-    such as counters of BatchNorm, are left out: they stay at the sites. ``statistics``: BatchNorm's running statistics.
-    Raises :class:`FedfrError` if a value of the broadcast is NaN or infinite.
+    such as counters of BatchNorm, are left out: they stay at the sites. ``statistics``: BatchNorm's running statistics,
+    which ``clip_norm`` does not limit. Raises :class:`FedfrError` if a value of the broadcast is NaN or infinite.
     """
     entries = []
     for name in sorted(sent):
@@ -37,8 +39,8 @@ def layout_of(sent: Tensors, statistics: frozenset[str], sites: int, largest_cou
             reach = _STATISTICS * max(largest, _SMALLEST_STATISTIC)
         else:
             reach = _WEIGHTS * max(largest, _SMALLEST_WEIGHT)
-        entries.append(Entry(name, tuple(value.shape), reach))
-    return Layout(tuple(entries), sites, largest_count)
+        entries.append(Entry(name, tuple(value.shape), reach, in_norm=name not in statistics))
+    return Layout(tuple(entries), sites, largest_count, clip_norm)
 
 
 def vector_of(layout: Layout, sent: Tensors, trained: Tensors, count: int) -> Vector:
