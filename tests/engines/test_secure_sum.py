@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +15,10 @@ from tests.support.tiny_experiment import bits, tiny_config
 
 from fedfr.config.schema import ExperimentConfig
 from fedfr.core.errors import FedfrError
-from fedfr.engines.local_secure_sum import local_agreement
+from fedfr.engines.local_secure_sum import LocalSumEngine, local_agreement
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
-from fedfr.federation.messages import Update
+from fedfr.federation.messages import Failure, Update
 from fedfr.federation.method import GenericModel
 from fedfr.federation.withholding_client import withheld_update
 
@@ -132,6 +134,29 @@ def test_a_lost_round_is_skipped(tmp_path: Path) -> None:
     moved = [name for name, value in models[2].weights.items() if not torch.equal(value, start.weights[name])]
     assert moved == []
     assert not torch.equal(models[3].prototypes, start.prototypes)
+
+
+def test_replies_come_in_the_order_of_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the first client drops out: no mean waits on the server's disk for a client that failed."""
+    four = ("split.settings.clients=4", "split.settings.identities_per_client=2", "federation.rounds=1")
+    experiment = Experiment.create(config_of(tmp_path, *SUM, *four), tmp_path / "run")
+    start, run, order = experiment.pretrain(), experiment.method_runs()[0], list[tuple[str, type]]()
+    key = run.folder / "clients" / run.participants[0] / "secure-sum" / "identity.key"
+
+    def tap(direction: str, client: str, data: bytes) -> None:
+        if b"share request" in data[:400]:
+            key.chmod(0o644)  # The client refuses to use it.
+
+    exchange = LocalSumEngine.exchange
+
+    def recorded(self: LocalSumEngine, *given: Any) -> Iterator[Update | Failure]:
+        for reply in exchange(self, *given):
+            order.append((reply.client, type(reply)))
+            yield reply
+
+    monkeypatch.setattr(LocalSumEngine, "exchange", recorded)
+    run.run(start, engine=partial(local_engine, tap=tap))
+    assert order == [(run.participants[0], Failure), *((client, Update) for client in run.participants[1:])]
 
 
 def test_the_server_sees_no_update(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def layout_of(
         value = sent[name]
         if not value.dtype.is_floating_point:
             continue
-        largest = float(value.abs().max()) if value.numel() else 0.0
+        # Without a copy, as abs() would make.
+        largest = max(-float(value.min()), float(value.max())) if value.numel() else 0.0
         if name in statistics:
             reach = _STATISTICS * max(largest, _SMALLEST_STATISTIC)
         else:
@@ -61,5 +62,9 @@ def mean_of(layout: Layout, sent: Tensors, total: Vector, members: int) -> tuple
     Entries that are not summed are those of ``sent``. Raises :class:`FedfrError` as :func:`decode_sum` does.
     """
     count, changes = decode_sum(layout, total, members)
-    moved = {name: (value + changes[name]).to(value.dtype) for name, value in sent.items() if name in changes}
-    return count, {**sent, **moved}
+    mean = dict(sent)
+    for name, value in sent.items():
+        if name in changes:
+            # One entry is in memory twice.
+            mean[name] = (value + changes.pop(name)).to(value.dtype)
+    return count, mean
