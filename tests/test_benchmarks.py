@@ -89,6 +89,17 @@ def test_the_example_of_a_privacy_audit_is_its_stored_result() -> None:
     assert all(row.positive_control > 0.9 for row in rows if row.positive_control is not None)
 
 
+def test_the_kept_secure_sums_are_within_their_limits() -> None:
+    """40 sites of 52.8 M values: three models of memory at the server beside the broadcast, ten seconds a site."""
+    rounds = json.loads((FOLDER / "privacy" / "secure_sums.json").read_text(encoding="utf-8"))["rounds"]
+    members = "sites in the sum, equal to the plain sum to the bit"
+    assert [(each["sites that drop out before their vectors"], each[members]) for each in rounds] == [(0, 40), (13, 27)]
+    for each in rounds:
+        assert each["server: largest memory beside the broadcast, models"] <= 3
+        assert each["a site in all: largest, s"] <= 10
+        assert each["sent by a site, models"] < 1.001
+
+
 def test_different_shares_of_rejected_own_images_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tolerance: a share outside the interval is outside it, and Fisher's exact test judges the difference."""
     monkeypatch.syspath_prepend(str(FOLDER))

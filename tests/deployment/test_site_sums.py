@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from flwr.app import Message
 from tests.deployment.conftest import Federation
@@ -311,6 +312,25 @@ def test_a_site_trains_once_for_a_round(finished: Federation) -> None:
     generic = finished.remote.method_runs()[0].journal.read(1).generic
     with pytest.raises(FedfrError, match="client-01 refuses to train for round 1: round 1 of secure sums has begun"):
         member.train(Broadcast(1, generic.weights, generic.prototypes))
+
+
+def test_sites_clip_to_the_norm_of_the_agreement(federation: Make) -> None:
+    """The same bits as on one machine; the norm is a term, and a site with another one has another agreement."""
+    clipped = ("federation.aggregation=norm-clipped", "federation.clip_norm=0.02", "federation.batchnorm=frozen")
+    made = federation(*SECURE, *clipped)
+    made.run()
+    made.local.run()
+    (local,) = (bits(run.folder / "rounds") for run in made.local.method_runs())
+    assert rounds(made) == local
+    before, after = (made.remote.method_runs()[0].journal.read(number).generic for number in (0, 1))
+    moved = [(value - before.weights[name]).double().norm() for name, value in after.weights.items()]
+    assert 0.005 < float(torch.stack(moved).norm()) <= 0.02 * 1.001
+    path = made.sites["client-01"] / "agreement.yaml"
+    agreement = Agreement.load(path)
+    secure = yaml.safe_load(path.read_text("utf-8"))["secure"]
+    assert secure["clip_norm"] == 0.02
+    edit(path, secure={**secure, "clip_norm": 0.2})
+    assert Agreement.load(path).fingerprint != agreement.fingerprint
 
 
 def test_keys_of_other_sites_and_missing_ones_are_refused(federation: Make) -> None:

@@ -139,3 +139,9 @@ def test_clients_that_are_drawn_have_steps_with_which_a_sum_of_all_fits(tmp_path
     method_run.run(start)
     record = method_run.journal.records()[1]
     assert ("lost" not in record, record["totals"]["clients"]) == (True, 3)
+
+
+def test_noised_sums_are_not_clipped_a_second_time(tmp_path: Path) -> None:
+    clipped = ("federation.aggregation=norm-clipped", "federation.clip_norm=1")
+    with pytest.raises(FedfrError, match=r"norm-clipped, but privacy.dp = sum clips the change of each person already"):
+        Experiment.create(tiny_config(tmp_path, *SHARED_NOISE, *clipped), tmp_path / "run")

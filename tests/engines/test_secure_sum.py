@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ from fedfr.engines.sum_terms import UpdateTerms
 from fedfr.experiments.experiment import Experiment
 from fedfr.experiments.method_run import local_engine
 from fedfr.federation import withholding_client
-from fedfr.federation.messages import Broadcast, Update, decode_update, tensors_by_name
+from fedfr.federation.messages import Broadcast, Failure, Update, decode_update, tensors_by_name
 from fedfr.federation.method import GenericModel
 from fedfr.privacy.secure_sum import RoundPlan, coordinator, site
 from fedfr.privacy.secure_sum.fixed_point import Vector
@@ -119,6 +121,50 @@ def test_a_lost_round_is_skipped(tmp_path: Path) -> None:
     moved = [name for name, value in models[2].weights.items() if not torch.equal(value, start.weights[name])]
     assert moved == []
     assert not torch.equal(models[3].prototypes, start.prototypes)
+
+
+def test_clipping_at_the_clients_is_that_at_the_server(tmp_path: Path) -> None:
+    """The model of `norm-clipped` with the same norm, up to rounding; every change is longer than the norm."""
+    settings = ("federation.batchnorm=local", "federation.prototypes=share")
+    clipped = ("federation.aggregation=norm-clipped", "federation.clip_norm=0.02")
+    found = {}
+    for name, more in (("plain", clipped), ("sum", (*SUM, *clipped)), ("mean", SUM)):
+        Experiment.create(config_of(tmp_path / name, *settings, *more), tmp_path / name / "run").run()
+        found[name] = models(tmp_path / name / "run")
+    before = models(tmp_path / "sum" / "run", 1)
+    for name, value in found["plain"].weights.items():
+        assert torch.allclose(found["sum"].weights[name], value, rtol=1e-5, atol=1e-7), name
+    assert torch.allclose(found["sum"].prototypes, found["plain"].prototypes, rtol=1e-5, atol=1e-7)
+
+    def moved(model: GenericModel) -> float:
+        changes = [(value - before.weights[name]).double().norm() for name, value in model.weights.items()]
+        return math.hypot(*map(float, changes), float((model.prototypes - before.prototypes).norm()))
+
+    assert moved(found["sum"]) <= 0.02 * 1.001
+    assert moved(found["mean"]) > 0.1
+
+
+def test_replies_come_in_the_order_of_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the first client drops out: no mean waits on the server's disk for a client that failed."""
+    four = ("split.settings.clients=4", "split.settings.identities_per_client=2", "federation.rounds=1")
+    experiment = Experiment.create(config_of(tmp_path, *SUM, *four), tmp_path / "run")
+    start, run, order = experiment.pretrain(), experiment.method_runs()[0], list[tuple[str, type]]()
+    key = run.folder / "clients" / run.participants[0] / "secure-sum" / "identity.key"
+
+    def tap(direction: str, client: str, data: bytes) -> None:
+        if b"share request" in data[:400]:
+            key.chmod(0o644)  # The client refuses to use it.
+
+    exchange = LocalSumEngine.exchange
+
+    def recorded(self: LocalSumEngine, *given: Any) -> Iterator[Update | Failure]:
+        for reply in exchange(self, *given):
+            order.append((reply.client, type(reply)))
+            yield reply
+
+    monkeypatch.setattr(LocalSumEngine, "exchange", recorded)
+    run.run(start, engine=partial(local_engine, tap=tap))
+    assert order == [(run.participants[0], Failure), *((client, Update) for client in run.participants[1:])]
 
 
 def check_lost_and_resumed(experiment: Experiment, tap: Tap, reason: str) -> None:
@@ -286,6 +332,10 @@ def test_a_run_with_sums_does_not_return_to_an_earlier_round(summed: Path) -> No
         (("split.settings.clients=2",), "2 of 2 clients take part in a round, and a sum needs 3"),
         (("federation.updates=int8",), "federation.updates = int8, but sums of integers of 32 bits need full"),
         (("federation.aggregation=median",), "federation.aggregation = median needs each client's update"),
+        (
+            ("federation.aggregation=norm-clipped",),
+            "clips to the median of the clients' norms, which nobody knows; set",
+        ),
         (("federation.largest_count=10000000",), "makes the steps of the sum too coarse"),
         (("deployment.report=all",), "deployment.report = all lets each site send its own losses or counts"),
         (("deployment.report=losses",), "deployment.report = losses lets each site send its own losses or counts"),

@@ -249,6 +249,8 @@ class Agreement(Settings):
         secure: dict[str, Any] = {}
         if terms is not None:
             secure = {"secure": "sum", "secure_threshold": terms.threshold, "largest_count": terms.largest_count}
+            if terms.clip_norm is not None:
+                secure |= {"aggregation": "norm-clipped", "clip_norm": terms.clip_norm}
         if privacy is not None:
             secure["participation"] = privacy.participation
         return ExperimentConfig(
@@ -287,6 +289,8 @@ class Agreement(Settings):
             del content["report"]
         if self.secure is None:
             del content["secure"]
+        elif self.secure.clip_norm is None:
+            del content["secure"]["clip_norm"]
         if self.privacy is None:
             del content["privacy"]
         return content

@@ -46,6 +46,8 @@ SETTINGS = (
     "runtime.threads=1",
     "federation.secure=sum",
     "federation.largest_count=1000",
+    # The preset shares them, as in the paper.
+    "federation.prototypes=keep",
     # A killed site is asked again after this time.
     "deployment.hello=30",
 )

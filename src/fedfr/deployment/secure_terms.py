@@ -1,4 +1,4 @@
-"""Terms of secure sums in an agreement: threshold, largest count, and the key of every site."""
+"""Terms of secure sums in an agreement: threshold, largest count, norm, and the key of every site."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedfr.core.errors import FedfrError
 from fedfr.core.settings import Settings
 from fedfr.deployment.public_keys import key_fingerprint
 from fedfr.deployment.sum_keys import sum_key_bytes, sum_key_line
-from fedfr.experiments.secure_sums import largest_count_of, threshold_of
+from fedfr.experiments.secure_sums import clip_norm_of, largest_count_of, threshold_of
 from fedfr.privacy.secure_sum.agreement import SumAgreement
 from fedfr.privacy.secure_sum.collusion import describe_collusion
 
@@ -23,12 +23,13 @@ class SecureTerms(Settings):
     """Terms of secure sums.
 
     ``threshold``: shares that recover a secret. ``largest_count``: largest number of images of one site. ``keys``:
-    public key of each site, as a line of OpenSSH.
+    public key of each site, as a line of OpenSSH. ``clip_norm``: norm to which every site clips its change.
     """
 
     threshold: Annotated[int, Field(ge=2)]
     largest_count: Annotated[int, Field(ge=1)]
     keys: dict[str, str]
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
 
     @classmethod
     def of(cls, federation: FederationConfig, clients: tuple[str, ...], keys: Mapping[str, str]) -> SecureTerms:
@@ -43,6 +44,7 @@ class SecureTerms(Settings):
             threshold=threshold_of(federation, len(clients)),
             largest_count=largest_count_of(federation),
             keys={client: sum_key_line(keys[client]) for client in clients},
+            clip_norm=clip_norm_of(federation),
         )
 
     def agreement(self, run: str, clients: tuple[str, ...]) -> SumAgreement:

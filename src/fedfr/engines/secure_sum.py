@@ -94,12 +94,17 @@ class SecureSumEngine(ABC):
             self._finish([*ready], ())
             yield from _failures(clients, reasons, str(error))
             raise RoundLostError(f"the secure sum of round {plan.round} is rejected: {error}") from error
+        del total  # The server needs the memory for its average.
         self._finish([*ready], members)
-        for client, count in zip(members, result.counts, strict=True):
+        counts = dict(zip(members, result.counts, strict=True))
+        # In the order in which the server averages: a reply that is early waits on its disk.
+        for client in sorted({*clients, *members}):
+            if client not in counts:
+                yield from _failures([client], reasons, "it is not in the secure sum")
+                continue
             # One that is away now may have sent its vector before the server was restarted.
             update = ready.get(client, Update(broadcast.round, client, {}, None, 0))
-            yield replace(update, weights=result.weights, prototypes=result.prototypes, count=count)
-        yield from _failures({*clients} - {*members}, reasons, "it is not in the secure sum")
+            yield replace(update, weights=result.weights, prototypes=result.prototypes, count=counts[client])
         # The server has stored the rounds before this one.
         self._record.remove_before(plan.round)
 

@@ -60,17 +60,20 @@ class UpdateTerms(SumTerms):
     """Sums of updates, each times its number of images.
 
     ``statistics``: BatchNorm's running statistics. ``largest_count``: largest count of one client.
+    ``clip_norm``: norm to which every client clips its change, None for none.
     """
 
     statistics: frozenset[str]
     largest_count: int
+    clip_norm: float | None = None
 
     def layout(self, broadcast: Broadcast) -> Layout:
         """Return the layout that follows from the broadcast."""
-        return layout_of(self.expected(broadcast), self.statistics, len(self.agreement.sites), self.largest_count)
+        sent, sites = self.expected(broadcast), len(self.agreement.sites)
+        return layout_of(sent, self.statistics, sites, self.largest_count, self.clip_norm)
 
     def vector(self, broadcast: Broadcast, update: Update) -> Vector:
-        """Return the count and the changes times the count."""
+        """Return the count and the clipped changes times the count."""
         return vector_of(self.layout(broadcast), self.expected(broadcast), tensors_by_name(update), update.count)
 
     def result(self, broadcast: Broadcast, total: Vector, members: int) -> SumResult:

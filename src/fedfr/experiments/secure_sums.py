@@ -30,6 +30,7 @@ __all__ = [
     "RECORDS",
     "agreement_of",
     "check_secure_sum",
+    "clip_norm_of",
     "describe_secure_sum",
     "largest_count_of",
     "secure_engine",
@@ -54,6 +55,11 @@ def largest_count_of(federation: FederationConfig) -> int:
     return 1 if federation.weights == "equal" else federation.largest_count
 
 
+def clip_norm_of(federation: FederationConfig) -> float | None:
+    """Return the norm to which every client clips its change before it is summed; None for no limit."""
+    return federation.clip_norm if federation.aggregation == "norm-clipped" else None
+
+
 def check_secure_sum(config: ExperimentConfig, name: str, method: Method, participants: int) -> None:
     """Raise :class:`FedfrError` naming the setting with which a method cannot use a secure sum."""
     from fedfr.privacy.secure_sum import library  # noqa: F401 - raises if a package is missing
@@ -68,11 +74,7 @@ def check_secure_sum(config: ExperimentConfig, name: str, method: Method, partic
         raise FedfrError(
             f"{where}: federation.updates = {federation.updates}, but sums of integers of 32 bits need full updates"
         )
-    if federation.aggregation != "mean":
-        raise FedfrError(
-            f"{where}: federation.aggregation = {federation.aggregation} needs each client's update, which the server "
-            "does not see; use mean"
-        )
+    _check_rule(config, name, where)
     private = is_private(config, name)
     if config.deployment.report != "none" and not private:
         raise FedfrError(
@@ -92,6 +94,26 @@ def check_secure_sum(config: ExperimentConfig, name: str, method: Method, partic
             "clients, a larger federation.participation, or a smaller federation.secure_threshold"
         )
     check_threshold(threshold_of(federation, participants), participants)
+
+
+def _check_rule(config: ExperimentConfig, name: str, where: str) -> None:
+    """Raise :class:`FedfrError` for a rule of aggregation for which sums are not enough."""
+    federation = config.federation
+    this = f"{where}: federation.aggregation = {federation.aggregation}"
+    if federation.aggregation not in ("mean", "norm-clipped"):
+        raise FedfrError(
+            f"{this} needs each client's update, which the server does not see; use mean, or norm-clipped with "
+            "federation.clip_norm"
+        )
+    if federation.aggregation == "norm-clipped" and federation.clip_norm is None:
+        raise FedfrError(
+            f"{this} without federation.clip_norm clips to the median of the clients' norms, which nobody knows; set "
+            "federation.clip_norm"
+        )
+    if federation.aggregation == "norm-clipped" and is_private(config, name):
+        raise FedfrError(
+            f"{this}, but privacy.dp = {config.privacy.dp} clips the change of each person already; use mean"
+        )
 
 
 def uses_secure_sum(run: MethodRun) -> bool:
@@ -156,4 +178,5 @@ def sum_terms(
 
     if plan is not None:
         return PersonTerms(agreement, expected, plan.mechanism, plan.people_at_site, trained_names(backbone))
-    return UpdateTerms(agreement, expected, batchnorm_statistics(backbone), largest_count_of(federation))
+    statistics, largest = batchnorm_statistics(backbone), largest_count_of(federation)
+    return UpdateTerms(agreement, expected, statistics, largest, clip_norm_of(federation))

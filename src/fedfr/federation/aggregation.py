@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, Self
@@ -16,6 +16,8 @@ from fedfr.training.finite import first_not_finite, is_finite
 
 __all__ = ["Aggregate", "ChangeLimit", "StreamingAverage", "check_update"]
 
+# Values that are compared at a time: the largest entry may hold a quarter of a model.
+_BLOCK = 1 << 18
 # Metrics of many clients and rounds are summed; the sum must stay finite.
 LARGEST_METRIC = 1e18
 
@@ -108,8 +110,7 @@ class ChangeLimit:
         NaN, and a statistic beyond the limit are refused as well.
         """
         sent = tensors_by_name(update)
-        # In the entries' own dtypes: a difference that overflows is infinite, and refused.
-        moved = _length(sent[name] - self.weights[name] for name in self._counted)
+        moved = _length(self._differences(sent))
         if math.isinf(moved) or moved > self.largest * max(self.length, 1.0):
             text = (
                 f"update of {update.client} for round {update.round} refused: its weights changed by {moved:.3g} in "
@@ -118,6 +119,12 @@ class ChangeLimit:
             raise FedfrError(text, shareable=text)
         for name in sorted(self.statistics & sent.keys()):
             self._check_statistic(update, name, sent[name])
+
+    def _differences(self, sent: Mapping[str, torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the changes in blocks, in the entries' own dtypes: one that overflows is infinite, and refused."""
+        for name in self._counted:
+            both = (self.weights[name].reshape(-1).split(_BLOCK), sent[name].reshape(-1).split(_BLOCK))
+            yield from (new - old for old, new in zip(*both, strict=True))
 
     def _check_statistic(self, update: Update, name: str, value: torch.Tensor) -> None:
         """Refuse a negative variance, and a statistic beyond the squared limit (a variance is a square)."""

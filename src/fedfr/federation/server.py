@@ -132,8 +132,12 @@ class Server:
         return stepped, admission.record()
 
     def _rule(self, admission: _Admission) -> AggregationRule:
-        """Return the rule of this round: the mean where nothing is shared, and for pooled faces, of one participant."""
-        return AGGREGATIONS[self.federation.aggregation if self._is_federated(admission) else "mean"]
+        """Return the rule of this round: the mean where nothing is shared, and for pooled faces, of one participant.
+
+        The updates of a secure sum are the mean of its clients, which have clipped theirs.
+        """
+        robust = self._is_federated(admission) and self.federation.secure == "off"
+        return AGGREGATIONS[self.federation.aggregation if robust else "mean"]
 
     def _is_federated(self, admission: _Admission) -> bool:
         return bool(admission.expected) and tuple(self.clients) != (POOLED,)

@@ -1,4 +1,4 @@
-"""Plans: the believable settings, and refusals with the numbers."""
+"""Plans: the useful settings, and refusals with the numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def settings(content: dict[str, Any]) -> PlanSettings:
         (45, 512 * 512, "15"),
     ],
 )
-def test_the_noise_of_believable_and_meaningless_settings(
+def test_the_noise_of_useful_and_meaningless_settings(
     people: int, values: int, ratio: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = settings(FORTY_SITES | {"people": people, "values": values})

@@ -107,9 +107,9 @@ def test_the_smallest_threshold_withstands_and_the_next_does_not(sites: int, col
     assert (two_lists(smallest), two_lists(smallest - 1)) == (False, True)
 
 
-def described(sites: int, threshold: int) -> str:
+def described(sites: int, threshold: int, *, noised: bool = False) -> str:
     keys = {f"site-{at}": bytes([at]) * 32 for at in range(sites)}
-    return " ".join(describe_collusion(SumAgreement("run", keys, threshold)))
+    return " ".join(describe_collusion(SumAgreement("run", keys, threshold), noised=noised))
 
 
 def test_what_is_said_about_collusion() -> None:
@@ -119,10 +119,16 @@ def test_what_is_said_about_collusion() -> None:
     assert "One site that colludes with the server learns the sum of at least 2 others." in three
     assert "2 sites that collude with the server can learn the update of another site exactly." in three
     assert "colludes with up to 1 site." in three
+    alone = "2 sites or more, learn the update of the last one from the next model, also without the server: "
+    assert three.endswith(
+        f"{alone}exactly with federation.weights=equal, otherwise up to one unknown, its number of images."
+    )
+    assert described(3, 3, noised=True).endswith(f"{alone}with the noise of that site alone.")
     assert "but not if a site colludes with it" in described(3, 2)
     forty = described(40, 27)
     assert "13 sites may drop out" in forty
     assert "26 sites that collude with the server can learn the update" in forty
+    assert "All but one of the sites in a sum, 26 sites or more, learn the update of the last one" in forty
     assert "colludes with up to 13 sites." in forty
     agreement = SumAgreement("run", {f"s{at}": bytes([at]) * 32 for at in range(10)}, 6)
     assert (exact_colluders(agreement), withstood_colluders(agreement)) == (5, 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fedfr.core.errors import FedfrError
-from fedfr.privacy.secure_sum.fixed_point import Entry, Layout, clip_to_norm, decode_sum, encode_update
+from fedfr.privacy.secure_sum.fixed_point import Entry, Layout, decode_sum, encode_update
 from fedfr.privacy.secure_sum.masks import add_streams
 
 LAYOUT = Layout((Entry("w", (2, 3), 0.1), Entry("var", (), 8.0)), 40, 5000)
@@ -97,13 +97,54 @@ def test_sums_that_honest_sites_cannot_have_sent() -> None:
             decode_sum(LAYOUT, wrong, members)
 
 
-def test_clipping_to_a_norm() -> None:
-    changes = {"a": torch.full((4,), 3.0), "b": torch.full((3, 4), 2.0)}
-    assert clip_to_norm(changes, 100.0) == 1.0
-    assert clip_to_norm(changes, math.sqrt(21)) == pytest.approx(0.5)
-    assert math.hypot(*(float(change.norm()) for change in changes.values())) == pytest.approx(math.sqrt(21))
-    with pytest.raises(FedfrError, match="the change of b is NaN or infinite"):
-        clip_to_norm({"b": torch.tensor([math.nan])}, 1.0)
+CLIPPED = Layout((Entry("a", (4,), 8.0), Entry("b", (3, 4), 8.0), Entry("var", (2,), 64.0, False)), 3, 100, 2.5)
+
+
+def changes_of(factor: float) -> dict[str, torch.Tensor]:
+    """Changes whose norm, of a and b together, is 5 times the factor."""
+    changes = {"a": torch.full((4,), 1.5), "b": torch.full((3, 4), 1 / 3**0.5)}
+    norm = math.hypot(*(float(change.norm()) for change in changes.values()))
+    changes = {name: change * (5 * factor / norm) for name, change in changes.items()}
+    return {**changes, "var": torch.tensor([30.0, -3.0])}
+
+
+def test_changes_are_clipped_to_the_norm_of_the_layout() -> None:
+    """All entries by one factor, without those that do not count; shorter changes and the caller's are left alone."""
+    for factor, kept in ((0.4, 1.0), (1.0, 0.5), (100.0, 0.005)):
+        changes = changes_of(factor)
+        before = {name: change.clone() for name, change in changes.items()}
+        vector = encode_update(CLIPPED, changes, 7)
+        assert all(torch.equal(before[name], change) for name, change in changes.items())
+        _, means = decode_sum(CLIPPED, vector, 1)
+        for name, change in changes.items():
+            expected = change if name == "var" else change * kept
+            assert torch.allclose(means[name], expected, rtol=1e-6, atol=2e-7), (factor, name)
+
+
+def test_a_client_with_a_long_change_moves_the_sum_by_its_images_times_the_norm() -> None:
+    """A change of 200 times the norm beside two honest ones, whose sum is known."""
+    honest = sum((encode_update(CLIPPED, changes_of(0.1), count) for count in (10, 20)), np.zeros(19, np.uint32))
+    total = honest + encode_update(CLIPPED, changes_of(-100.0), 30)
+    unit = CLIPPED.step(CLIPPED.entries[0])
+    moved = (total - honest).view(np.int32)[1:17].astype(np.float64) * unit
+    assert np.linalg.norm(moved) <= 30 * 2.5 + 4 * unit / 2
+    assert np.linalg.norm(moved) == pytest.approx(30 * 2.5)
+    assert decode_sum(CLIPPED, total, 3)[0] == 60
+
+
+def test_a_sum_beyond_the_norm_is_rejected() -> None:
+    """Of a site that did not clip; three sites at the norm, with the same direction, are within it."""
+    honest = encode_update(CLIPPED, changes_of(50.0), 7)
+    assert decode_sum(CLIPPED, honest * np.uint32(3), 3)[0] == 21
+    unclipped = encode_update(replace(CLIPPED, clip_norm=None), changes_of(1.0), 10)
+    with pytest.raises(FedfrError, match=r"moves the model by 3.971 in norm, and each site is allowed 2.5 \("):
+        decode_sum(CLIPPED, honest + unclipped, 2)
+
+
+def test_the_hash_of_a_layout_holds_the_norm_and_what_it_is_of() -> None:
+    others = [replace(CLIPPED, clip_norm=norm) for norm in (None, 2.5000001)]
+    others.append(replace(CLIPPED, entries=(*CLIPPED.entries[:2], Entry("var", (2,), 64.0))))
+    assert len({layout.digest for layout in (CLIPPED, *others)}) == 4
 
 
 def test_masks_are_added_in_place_without_a_copy() -> None:

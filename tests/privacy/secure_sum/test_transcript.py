@@ -88,6 +88,18 @@ class View:
         return found
 
 
+def repeated(view: View, folder: Path, moved: Mapping[str, Vector]) -> View:
+    """The rest of the round again, with a copy of the sites in ``folder`` and these additions to their vectors."""
+    other = View.__new__(View)
+    other.sums, other.plan, other.seen = Sums(folder, 5, 4, values=VALUES), view.plan, []
+    other.coordinator = Coordinator.restore(view.sums.agreement, view.plan, view.state)
+    vector = other.sums.vector
+    zeros = np.zeros(view.plan.layout.length, np.uint32)
+    other.sums.vector = lambda name: vector(name) + moved.get(name, zeros)  # type: ignore[method-assign]
+    other.finish()
+    return other
+
+
 def is_structured(values: Vector) -> bool:
     """Whether bytes are not uniform: χ² with 255 degrees of freedom beyond 8 standard deviations."""
     counts = np.bincount(values.view(np.uint8), minlength=256)
@@ -148,17 +160,11 @@ def test_only_the_masked_vectors_depend_on_the_vectors(tmp_path: Path) -> None:
     view = View(tmp_path / "sites")
     shutil.copytree(tmp_path / "sites", tmp_path / "copy")
     view.finish()
-    other = View.__new__(View)
-    other.sums, other.plan, other.seen = Sums(tmp_path / "copy", 5, 4, values=VALUES), view.plan, []
-    other.coordinator = Coordinator.restore(view.sums.agreement, view.plan, view.state)
     generator = np.random.default_rng(0)
     length = view.plan.layout.length
     moved = {name: generator.integers(0, 1 << 32, length, np.uint32) for name in view.honest[1:]}
     moved[view.honest[0]] = -plain_sum(moved, view.honest[1:])
-    vector = other.sums.vector
-    zeros = np.zeros(length, np.uint32)
-    other.sums.vector = lambda name: vector(name) + moved.get(name, zeros)  # type: ignore[method-assign]
-    other.finish()
+    other = repeated(view, tmp_path / "copy", moved)
     first, second = view.replies(Stage.MASK), other.replies(Stage.MASK)
     for name in view.honest:
         one, two = first[name].vector, second[name].vector
@@ -171,6 +177,37 @@ def test_only_the_masked_vectors_depend_on_the_vectors(tmp_path: Path) -> None:
     assert view.coordinator.total is not None
     assert other.coordinator.total is not None
     assert np.array_equal(view.coordinator.total, other.coordinator.total)
+
+
+def test_a_site_learns_who_takes_part_and_nothing_of_the_vectors(tmp_path: Path) -> None:
+    """The requests to one site: public keys and boxes for it, and lists; the same bytes with any vectors of others."""
+    view = View(tmp_path / "sites")
+    shutil.copytree(tmp_path / "sites", tmp_path / "copy")
+    view.finish()
+    received = {
+        stage: decode_message(request, stage, reply=False) for stage, name, request, _ in view.seen if name == "adam"
+    }
+    everybody = tuple(sorted(view.sums.names))
+    assert received[Stage.SHARE].members == everybody
+    assert received[Stage.SHARE].columns.keys() == {"box_key", "mask_key", "signature"}
+    assert received[Stage.MASK].members == tuple(name for name in everybody if name != "adam")
+    assert received[Stage.MASK].columns.keys() == {"box"}
+    in_the_sum = tuple(name for name in everybody if name != view.dead)
+    assert received[Stage.CONSENT].members == in_the_sum == view.coordinator.members
+    assert received[Stage.CONSENT].columns == {}
+    assert received[Stage.UNMASK].columns.keys() == {"signature"}
+    generator = np.random.default_rng(0)
+    length = view.plan.layout.length
+    moved = {name: generator.integers(0, 1 << 32, length, np.uint32) for name in everybody if name != "adam"}
+    other = repeated(view, tmp_path / "copy", moved)
+    for stage in (Stage.CONSENT, Stage.UNMASK):
+        mine, theirs = (
+            [request for at, name, request, _ in each.seen if (at, name) == (stage, "adam")] for each in (view, other)
+        )
+        assert mine == theirs
+    assert view.coordinator.total is not None
+    assert other.coordinator.total is not None
+    assert not np.array_equal(view.coordinator.total, other.coordinator.total)
 
 
 def test_the_view_is_simulated_from_the_sum(tmp_path: Path) -> None:

@@ -50,6 +50,23 @@ def test_the_mean_is_that_of_the_federation(tmp_path: Path) -> None:
             assert 1.5 * step / count < 1e-4 * largest[entry]
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 1), (30, 7, 12)])
+def test_all_but_one_learn_the_last_update_from_the_mean(counts: tuple[int, ...]) -> None:
+    """The count of the last one is all that they need to know."""
+    sent, generator = {"w": torch.zeros(50)}, torch.Generator().manual_seed(0)
+    layout = layout_of(sent, frozenset(), 3, 30)
+    trained = [0.1 * torch.randn(50, generator=generator) for _ in counts]
+    vectors = [vector_of(layout, sent, {"w": each}, count) for each, count in zip(trained, counts, strict=True)]
+    _, mean = mean_of(layout, sent, sum(vectors[1:], vectors[0]), 3)
+    own = counts[0] * trained[0] + counts[1] * trained[1]
+
+    def last(guess: int) -> torch.Tensor:
+        return ((counts[0] + counts[1] + guess) * mean["w"] - own) / guess
+
+    assert torch.allclose(last(counts[2]), trained[2], atol=1e-6)
+    assert not torch.allclose(last(counts[2] + 1), trained[2], atol=1e-3)
+
+
 def test_equal_models_have_equal_layouts_and_others_not() -> None:
     sent = {"w": torch.tensor([0.5, -2.0]), "mean": torch.zeros(2), "steps": torch.tensor(3)}
     layout = layout_of(sent, frozenset({"mean"}), 3, 10)

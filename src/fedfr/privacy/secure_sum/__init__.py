@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from fedfr.privacy.secure_sum.collusion import describe_collusion
     from fedfr.privacy.secure_sum.coordinator import Coordinator
     from fedfr.privacy.secure_sum.coordinator_record import CoordinatorRecord, run_sum
-    from fedfr.privacy.secure_sum.fixed_point import Entry, Layout, clip_to_norm, decode_sum, encode_update
+    from fedfr.privacy.secure_sum.fixed_point import Entry, Layout, decode_sum, encode_update
     from fedfr.privacy.secure_sum.keys import Identity
     from fedfr.privacy.secure_sum.site import Site
     from fedfr.privacy.secure_sum.update_vectors import layout_of, mean_of, vector_of
@@ -67,7 +67,6 @@ __all__ = [
     "Site",
     "SumAgreement",
     "SumLostError",
-    "clip_to_norm",
     "decode_sum",
     "describe_collusion",
     "encode_update",
@@ -86,7 +85,7 @@ __getattr__ = exports(
         "collusion": "describe_collusion",
         "coordinator": "Coordinator",
         "coordinator_record": "CoordinatorRecord run_sum",
-        "fixed_point": "Entry Layout clip_to_norm decode_sum encode_update",
+        "fixed_point": "Entry Layout decode_sum encode_update",
         "keys": "Identity",
         "site": "Site",
         "update_vectors": "layout_of mean_of vector_of",

@@ -47,6 +47,12 @@ def describe_collusion(agreement: SumAgreement, *, noised: bool = False) -> list
             "This also holds for a server that deviates from the protocol and colludes with up to "
             f"{_sites(min(withstood, exact - 1))}."
         )
+    if not noised:
+        what = "exactly with federation.weights=equal, otherwise up to one unknown, its number of images"
+    lines.append(
+        f"All but one of the sites in a sum, {_sites(fewest - 1)} or more, learn the update of the last one from the "
+        f"next model, also without the server: {what}."
+    )
     return lines
 
 

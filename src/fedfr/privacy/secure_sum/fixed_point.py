@@ -6,6 +6,9 @@ of images and B = ⌊(2³¹ − 1) / sites⌋. No honest site exceeds B in absol
 with its sign. Integer sums do not depend on the order of the sites. The rounding error of a mean is at most
 R · N / (2 B n̄), n̄ being the mean number of images.
 
+With a norm C, agreed as well, a site first scales the changes of all entries that are clipped so that their common
+Euclidean norm is at most C. Their mean then has a norm of at most C too, which the sum is checked for.
+
 Integer entries, such as BatchNorm's counters, are not summed: they stay at the site. Running statistics need a range
 of their own, because they do not move in small steps.
 """
@@ -13,7 +16,7 @@ of their own, because they do not move in small steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +29,7 @@ from fedfr.core.short_repr import Brief
 from fedfr.privacy.secure_sum.canonical import Label, Value, digest, float_bytes
 from fedfr.training.finite import first_not_finite
 
-__all__ = ["RING_BITS", "Entry", "Layout", "Vector", "clip_to_norm", "decode_sum", "encode_update"]
+__all__ = ["RING_BITS", "Entry", "Layout", "Vector", "decode_sum", "encode_update"]
 
 RING_BITS = 32
 Vector = npt.NDArray[np.uint32]
@@ -39,11 +42,15 @@ _LARGEST = (1 << (RING_BITS - 1)) - 1
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of an update: name, shape and the largest change of one value that is not clipped."""
+    """One tensor of an update: name, shape and range, the largest change of one value.
+
+    ``in_norm``: whether its change counts in the norm to which a layout clips.
+    """
 
     name: str
     shape: tuple[int, ...]
     largest: float
+    in_norm: bool = True
 
     @property
     def size(self) -> int:
@@ -55,13 +62,15 @@ class Entry:
 class Layout(Brief):
     """Layout of the summed vector: the number of images, then the entries in the given order.
 
-    ``sites``: how many may be in a sum; ``largest_count``: the largest number of images of one site. Raises
-    :class:`FedfrError` for a repeated name, a range that is not positive and finite, and counts that could wrap.
+    ``sites``: how many may be in a sum; ``largest_count``: the largest number of images of one site; ``clip_norm``: the
+    largest Euclidean norm of a site's change, None for any. Raises :class:`FedfrError` for a repeated name, a range
+    that is not positive and finite, and counts that could wrap.
     """
 
     entries: tuple[Entry, ...]
     sites: int
     largest_count: int
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entries]
@@ -90,30 +99,18 @@ class Layout(Brief):
     def digest(self) -> bytes:
         """Hash of the layout."""
         entries: Value = [[entry.name, entry.shape, float_bytes(entry.largest)] for entry in self.entries]
-        return digest(Label.LAYOUT, self.sites, self.largest_count, entries)
+        if self.clip_norm is None:
+            return digest(Label.LAYOUT, self.sites, self.largest_count, entries)
+        clipped = [entry.name for entry in self.entries if entry.in_norm]
+        return digest(Label.LAYOUT, self.sites, self.largest_count, entries, float_bytes(self.clip_norm), clipped)
 
     def step(self, entry: Entry) -> float:
         """Return the value of n·Δ that one unit of the ring stands for."""
         return self.largest_count * entry.largest / self.bound
 
 
-def clip_to_norm(changes: Mapping[str, torch.Tensor], largest: float) -> float:
-    """Scale all changes in place so that their common Euclidean norm is at most ``largest``; return the factor.
-
-    Raises :class:`FedfrError` if a change is NaN or infinite.
-    """
-    _check_finite(changes)
-    norm = math.hypot(*(float(torch.linalg.vector_norm(change, dtype=torch.float64)) for change in changes.values()))
-    if norm <= largest:
-        return 1.0
-    factor = largest / norm
-    for change in changes.values():
-        change.mul_(factor)
-    return factor
-
-
 def encode_update(layout: Layout, changes: Mapping[str, torch.Tensor], count: int) -> Vector:
-    """Return ``count`` and the changes times ``count`` as a new vector; changes beyond their range are clipped.
+    """Return ``count`` and the changes times ``count`` as a new vector, clipped to the layout's norm and ranges.
 
     Raises :class:`FedfrError` for other names or shapes than the layout's, for a count that is not allowed, and for
     NaN or infinity.
@@ -128,16 +125,22 @@ def encode_update(layout: Layout, changes: Mapping[str, torch.Tensor], count: in
     if found != expected:
         wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise FedfrError(f"the update does not have the layout of the secure sum: {wrong[:3]} differ")
-    _check_finite(changes)
+    broken = first_not_finite(changes)
+    if broken is not None:
+        raise FedfrError(f"the change of {broken} is NaN or infinite; training diverged, lower the learning rate")
+    factor = 1.0
+    if layout.clip_norm is not None:
+        norm = _norm(block for entry in layout.entries if entry.in_norm for _, block in _blocks(changes[entry.name]))
+        factor = layout.clip_norm / max(norm, layout.clip_norm)
     vector = np.empty(layout.length, np.uint32)
     vector[0] = count
     signed, at = vector.view(np.int32), 1
     for entry in layout.entries:
-        values = changes[entry.name].detach().cpu().contiguous().to(torch.float32).reshape(-1).numpy()
-        for start in range(0, entry.size, _BLOCK):
-            block = values[start : start + _BLOCK].astype(np.float64)
+        for start, block in _blocks(changes[entry.name]):
+            if entry.in_norm and factor < 1:
+                np.multiply(block, factor, out=block)
             np.clip(block, -entry.largest, entry.largest, out=block)
-            block *= count / layout.step(entry)
+            np.multiply(block, count / layout.step(entry), out=block)
             np.rint(block, out=block)
             signed[at + start : at + start + len(block)] = block
         at += entry.size
@@ -148,8 +151,8 @@ def decode_sum(layout: Layout, total: Vector, members: int) -> tuple[int, dict[s
     """Return the number of images of all ``members``, and the mean of their changes, weighted by images.
 
     Raises :class:`FedfrError` if the sum holds what that many honest sites cannot have sent: some site sent values out
-    of range, or not all had the same model. A site that stays within the limits, or wraps the ring exactly, is not
-    found out.
+    of range or beyond the norm, or not all had the same model. A site that stays within the limits, or wraps the ring
+    exactly, is not detected.
     """
     count = int(total[0])
     within = members <= count <= members * layout.largest_count
@@ -167,10 +170,33 @@ def decode_sum(layout: Layout, total: Vector, members: int) -> tuple[int, dict[s
             mean[start : start + len(block)] = block * (layout.step(entry) / count)
         means[entry.name] = torch.from_numpy(mean).view(entry.shape)
         at += entry.size
+    if layout.clip_norm is not None:
+        _check_norm(layout, means, members / count)
     return count, means
 
 
-def _check_finite(changes: Mapping[str, torch.Tensor]) -> None:
-    name = first_not_finite(changes)
-    if name is not None:
-        raise FedfrError(f"the change of {name} is NaN or infinite; training diverged, lower the learning rate")
+def _check_norm(layout: Layout, means: Mapping[str, torch.Tensor], share: float) -> None:
+    """Refuse a mean that is longer than clipped changes can be; ``share``: members per image."""
+    clipped = [entry for entry in layout.entries if entry.in_norm]
+    norm = _norm(block for entry in clipped for _, block in _blocks(means[entry.name]))
+    # Half a unit of every member in every value, and the roundings of float32.
+    rounding = share / 2 * math.sqrt(sum(entry.size * layout.step(entry) ** 2 for entry in clipped))
+    assert layout.clip_norm is not None
+    if norm > layout.clip_norm * (1 + 2.0**-20) + rounding:
+        raise FedfrError(
+            f"the secure sum moves the model by {norm:.4g} in norm, and each site is allowed {layout.clip_norm:g} "
+            "(federation.clip_norm); a site is faulty; the round is lost"
+        )
+
+
+def _blocks(change: torch.Tensor) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
+    """Yield copies of the values in blocks, each with the place of its first value."""
+    values = change.detach().cpu().contiguous().to(torch.float32).reshape(-1).numpy()
+    for start in range(0, len(values), _BLOCK):
+        yield start, values[start : start + _BLOCK].astype(np.float64)
+
+
+def _norm(blocks: Iterable[npt.NDArray[np.float64]]) -> float:
+    """Return the Euclidean norm of all blocks together."""
+    # NumPy's sums are pairwise and of one thread.
+    return math.sqrt(math.fsum(float(np.square(block, out=block).sum()) for block in blocks))

@@ -6,10 +6,11 @@ nor restore it from a copy. A round number is used once; an earlier one is refus
 
 Secrets are erased from the record with the write that makes them useless: the box key when the boxes of the others are
 open, seed and mask key with the consent, the shares of the others with the last answer, and everything with the next
-round. The replaced file is overwritten with zeros, as are incomplete files of a killed process. That is all that can be
-done here: Python does not clear the memory of ``bytes``, the system may write memory to its swap space, and a disk that
-relocates blocks, or a file system that copies on writing, keeps old ones for a while. Encrypt the disk and the swap
-space.
+round. The replaced file is then overwritten with zeros, as are incomplete files of a killed process; if the process is
+killed after the new file has its name and before the old one is overwritten, the blocks of the old one are freed with
+their content. Python does not clear the memory of ``bytes`` either, the system may write memory to its swap space, and
+a disk that relocates blocks, or a file system that copies on writing, keeps old ones for a while. Encrypt the disk and
+the swap space.
 """
 
 from __future__ import annotations

@@ -20,25 +20,28 @@ _WEIGHTS, _SMALLEST_WEIGHT = 16.0, 2.0**-2
 _STATISTICS, _SMALLEST_STATISTIC = 64.0, 1.0
 
 
-def layout_of(sent: Tensors, statistics: frozenset[str], sites: int, largest_count: int) -> Layout:
+def layout_of(
+    sent: Tensors, statistics: frozenset[str], sites: int, largest_count: int, clip_norm: float | None = None
+) -> Layout:
     """Return the layout of the sum of updates of ``sent``, the tensors of the broadcast that sites train and share.
 
     It follows from the broadcast alone, so that all sites with the same model have the same layout. Integer entries,
-    such as counters of BatchNorm, are left out: they stay at the sites. ``statistics``: BatchNorm's running statistics.
-    Raises :class:`FedfrError` if a value of the broadcast is NaN or infinite.
+    such as counters of BatchNorm, are left out: they stay at the sites. ``statistics``: BatchNorm's running statistics,
+    which ``clip_norm`` does not limit. Raises :class:`FedfrError` if a value of the broadcast is NaN or infinite.
     """
     entries = []
     for name in sorted(sent):
         value = sent[name]
         if not value.dtype.is_floating_point:
             continue
-        largest = float(value.abs().max()) if value.numel() else 0.0
+        # Without a copy, as abs() would make.
+        largest = max(-float(value.min()), float(value.max())) if value.numel() else 0.0
         if name in statistics:
             reach = _STATISTICS * max(largest, _SMALLEST_STATISTIC)
         else:
             reach = _WEIGHTS * max(largest, _SMALLEST_WEIGHT)
-        entries.append(Entry(name, tuple(value.shape), reach))
-    return Layout(tuple(entries), sites, largest_count)
+        entries.append(Entry(name, tuple(value.shape), reach, in_norm=name not in statistics))
+    return Layout(tuple(entries), sites, largest_count, clip_norm)
 
 
 def vector_of(layout: Layout, sent: Tensors, trained: Tensors, count: int) -> Vector:
@@ -59,5 +62,9 @@ def mean_of(layout: Layout, sent: Tensors, total: Vector, members: int) -> tuple
     Entries that are not summed are those of ``sent``. Raises :class:`FedfrError` as :func:`decode_sum` does.
     """
     count, changes = decode_sum(layout, total, members)
-    moved = {name: (value + changes[name]).to(value.dtype) for name, value in sent.items() if name in changes}
-    return count, {**sent, **moved}
+    mean = dict(sent)
+    for name, value in sent.items():
+        if name in changes:
+            # One entry is in memory twice.
+            mean[name] = (value + changes.pop(name)).to(value.dtype)
+    return count, mean
