@@ -250,7 +250,8 @@ def evaluate_method_run(
         own: ImageFeatures | str
         own = _missing_model_reason(method_run, client) if module is None else evaluator.features(module, shown)
         rows += _rows_or_refusals(own, partial(_client_rows, client, evaluated), evaluator)
-        if method.lone_model is not None:
+        # The models of clients on other machines are there.
+        if method.lone_model is not None and not components.split.clients[client].elsewhere:
             lone = replace(evaluated, model=method.lone_model)
             if module is not None and module.transform is not None:
                 own = evaluator.features(module.backbone, f"{shown} {lone.model}")
