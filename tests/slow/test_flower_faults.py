@@ -68,6 +68,8 @@ class Cable:
         self.near = Address("127.0.0.1", self.server.getsockname()[1])
         self.whole = threading.Event()
         self.whole.set()
+        # Set when the site has tried in vain to connect.
+        self.missed = threading.Event()
         self.ends: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -91,6 +93,7 @@ class Cable:
                 near, _ = self.server.accept()
                 if not self.whole.is_set():
                     near.close()
+                    self.missed.set()
                     continue
                 far = socket.create_connection((self.far.host, self.far.port))
                 self.ends += [near, far]
@@ -210,7 +213,10 @@ def test_sites_that_are_killed_during_a_message(made: Federation) -> None:
 
 @pytest.mark.parametrize("made", [("federation.rounds=3", "local.epochs=5")], indirect=True)
 def test_a_connection_that_is_interrupted_and_restored(made: Federation) -> None:
-    """Interrupted during training and restored in time: no refusal, and bits and results of a local run."""
+    """Interrupted during training until the site misses it, and restored: no refusal, bits and results of a local run.
+
+    Not until the end of the training: on a busy machine Flower gives a node up before.
+    """
     rows = made.local.run()
     made.start_link()
     cable = Cable(made.link)
@@ -221,7 +227,7 @@ def test_a_connection_that_is_interrupted_and_restored(made: Federation) -> None
         made.control.submit("demo")
         wait_for(lambda: made.works("client-02"), "training at client-02")
         cable.cut()
-        wait_for(lambda: not made.works("client-02"), "the end of its training")
+        wait_for(cable.missed.is_set, "the site's attempt to connect")
         cable.whole.set()
         wait_for(made.finished, "the end of the run")
     finally:
