@@ -221,7 +221,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 def test_runs_of_a_benchmark_share_the_sets(sets: Path, tmp_path: Path) -> None:
     """Two cells: what has to be imported is imported once for all of them."""
     source = images_of(FaceSet.load(sets / "south"), tmp_path / "images")
-    split = {"clients": 1, "identities_per_client": 1, "train_count": 3, "test_count": 1, "distractors": 0}
+    split: dict[str, int | None] = {
+        "clients": 1,
+        "identities_per_client": 1,
+        "train_count": 3,
+        "test_count": 1,
+        "distractors": 0,
+    }
     split |= {"public_identities": 2, "deals": None}
     settings = {
         "faces": {"public": {"path": str(sets / "public")}, "private": {"path": str(source)}},
