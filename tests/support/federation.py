@@ -46,7 +46,7 @@ class Federation(Loopback):
         process = self.processes.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        wait_for(lambda: not group(process.pid), f"the end of what {name} had started", 60)
+        wait_for(lambda: not group(process.pid), f"the end of what {name} had started", 180)
 
     def private(self, client: str) -> Path:
         return self.sites[client].parent / "private"
