@@ -61,7 +61,7 @@ def test_the_model_is_that_of_the_plain_average(summed: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("workers", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_an_interrupted_run_has_the_same_bits(summed: Path, tmp_path: Path, workers: int) -> None:
-    """Interrupted in the middle of every stage of a round and resumed, also with more workers than clients; all masks are others."""
+    """Interrupted in the middle of every stage of a round and resumed, also with four workers; all masks are others."""
     folder = tmp_path / "sum"
     experiment = Experiment.create(config_of(folder, *SUM), folder / "run")
     start = experiment.pretrain()

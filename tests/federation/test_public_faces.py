@@ -105,7 +105,7 @@ def test_an_unchanged_model_is_not_run_again(tmp_path: Path, backbone: torch.nn.
     assert (first.runs, second.runs) == ([(0, 300)], []), "another process, or the same after a restart"
 
 
-def test_features_have_a_cost_whoever_computed_them(tmp_path: Path, backbone: torch.nn.Module) -> None:
+def test_the_cost_of_features_does_not_depend_on_who_computed_them(tmp_path: Path, backbone: torch.nn.Module) -> None:
     first, second, alone = Counting(FACES, tmp_path), Counting(FACES, tmp_path), Counting(FACES)
     for public in (first, second, alone):
         public.features(backbone, COMPUTE)

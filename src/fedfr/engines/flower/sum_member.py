@@ -18,9 +18,9 @@ from fedfr.core.secret_files import write_private
 from fedfr.engines.secure_sum import answer_stage
 from fedfr.engines.sum_terms import SumTerms
 from fedfr.federation.client import Client
-from fedfr.federation.messages import Broadcast, Update, decode_update, encode, tensors_by_name
+from fedfr.federation.messages import Broadcast, Update, decode_update, encode
 from fedfr.privacy.person_dp import SharingClient
-from fedfr.privacy.secure_sum import Identity, RoundPlan, Site, hash_model
+from fedfr.privacy.secure_sum import Identity, RoundPlan, Site
 from fedfr.privacy.secure_sum.fixed_point import Vector
 from fedfr.privacy.secure_sum.site_record import Hash, Hex
 from fedfr.privacy.secure_sum.stage_messages import Pieces, Stage, decode_message
@@ -124,16 +124,15 @@ class SumMember:
             raise SumBusyError(str(error)) from error
 
     def _train(self, client: Client, broadcast: Broadcast) -> Update:
-        model = hash_model(tensors_by_name(broadcast))
+        # A plan that is refused must be so before the ledger is charged for the training.
+        plan = self._terms.plan(broadcast) if self._terms.expected(broadcast) else None
         trained = TrainedRound.load(self._folder)
-        if trained is not None and (trained.round, trained.model) == (broadcast.round, model.hex()):
+        if plan and trained and (trained.round, trained.model) == (plan.round, plan.model.hex()):
             _forget_noise(client, broadcast.round)
             return trained.update()
         self._site.check_open(broadcast.round)
         # What was stored for an earlier round can no longer be asked for.
         remove_round(self._folder)
-        # A plan that is refused must be so before the ledger is charged for the training.
-        plan = self._terms.plan(broadcast) if self._terms.expected(broadcast) else None
         update = client.update(broadcast)
         if plan is None:
             return replace(update, weights={}, prototypes=None)
