@@ -21,7 +21,7 @@ from fedfr.training.training_set import TrainingSet
 
 __all__ = ["inversion_row"]
 
-_MOST_CLIENTS, _TRIALS, _MOST_IMAGES = 8, 8, 5
+_MOST_CLIENTS, _TRIALS, _MOST_IMAGES, _PHOTOGRAPHS = 8, 8, 5, 256
 
 
 def inversion_row(run: MethodRun, replay: Replay, background: Background, candidates: Candidates) -> AuditRow:
@@ -41,18 +41,17 @@ def inversion_row(run: MethodRun, replay: Replay, background: Background, candid
         return replace(row, left_out="no fully connected layer is sent")
     people = _People(run, background, candidates)
     inversion = LayerInversion(network, name, people.inputs(_some(background)))
-    shape = people.images[:1].shape
     means = mean_features(people.features(network), people.labels, len(people.owners)).to(background.compute.device)
     trials = np.linspace(0, len(people.owners) - 1, min(_TRIALS, len(people.owners))).astype(int)
     shown = []
     for person in trials:
         first = int((people.labels == person).nonzero()[0])
         gradient = inversion.gradient(people.images[first : first + 1], means, int(person))
-        shown.append(people.scores(inversion.invert(gradient, shape)))
+        shown.append(people.scores(inversion.invert(gradient)))
     control = _guesses(shown, [np.arange(len(people.owners)) == person for person in trials])
     before = replay.before.weights[weight].to(background.compute.device)
     found = [
-        people.scores(inversion.invert(replay.updates[client].weights[weight].to(before) - before, shape))
+        people.scores(inversion.invert(replay.updates[client].weights[weight].to(before) - before))
         for client in clients
     ]
     measured = measure(
@@ -106,6 +105,6 @@ def _guesses(scores: list[NDArray[np.float64]], truth: list[NDArray[np.bool_]]) 
 
 
 def _some(background: Background) -> NDArray[np.uint8]:
-    """Return a few photographs that an attacker has."""
+    """Return some of the photographs that an attacker has."""
     photographs = background.photographs
-    return photographs.images(np.linspace(0, len(photographs) - 1, min(32, len(photographs))).astype(int))
+    return photographs.images(np.linspace(0, len(photographs) - 1, min(_PHOTOGRAPHS, len(photographs))).astype(int))

@@ -16,6 +16,7 @@ __all__ = ["LayerInversion", "last_linear", "pixel_patterns"]
 
 _STEPS, _RATE, _VARIATION = 400, 0.05, 0.1
 _SIDE = 16
+_BATCH = 32
 
 
 def last_linear(network: nn.Module) -> str | None:
@@ -32,7 +33,8 @@ def pixel_patterns(images: torch.Tensor) -> torch.Tensor:
 class LayerInversion:
     """Inversion of gradients of the layer ``name`` of a network with the weights before the round.
 
-    ``typical``: preprocessed images of other people (n, 3, H, W), from which the sign of the layer's input is known.
+    ``typical``: preprocessed images of other people (n, 3, H, W). The layer's input is given the sign with which it
+    resembles that of one of them most, and the search starts from their mean.
     """
 
     def __init__(self, network: nn.Module, name: str, typical: torch.Tensor) -> None:
@@ -40,8 +42,10 @@ class LayerInversion:
         layer = network.get_submodule(name)
         assert isinstance(layer, nn.Linear)
         self._layer = layer
+        self._start = typical.mean(0, keepdim=True)
         with torch.no_grad():
-            self._typical = self._input(typical).mean(0)
+            inputs = torch.cat([self._input(part) for part in typical.split(_BATCH)])
+        self._typical = nn.functional.normalize(inputs)
 
     def _input(self, images: torch.Tensor) -> torch.Tensor:
         """Return the layer's inputs (n, values) for preprocessed images."""
@@ -60,11 +64,13 @@ class LayerInversion:
         (found,) = torch.autograd.grad(loss, [self._layer.weight])
         return found
 
-    def invert(self, change: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    def invert(self, change: torch.Tensor) -> torch.Tensor:
         """Return the preprocessed image (1, 3, H, W) that a change of the layer's weights shows best."""
         shown = torch.linalg.svd(change, full_matrices=False).Vh[0]
-        shown = shown * torch.sign(shown @ self._typical)
-        image = torch.zeros(shape, device=change.device, requires_grad=True)
+        similar = self._typical @ shown
+        if -similar.min() > similar.max():
+            shown = -shown
+        image = self._start.clone().requires_grad_()
         optimizer = torch.optim.Adam([image], lr=_RATE)
         for _ in range(_STEPS):
             rough = image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean()
