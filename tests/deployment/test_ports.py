@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests.support.neighbours import listening_for
 from fedfr.core.errors import FedfrError
 from fedfr.core.files import write_json
 from fedfr.core.locks import locked
-from fedfr.deployment.background import wait_for
+from fedfr.deployment.background import free_port, wait_for
 from fedfr.deployment.checks import CheckResult, check_site
 from fedfr.deployment.coordinator_service import CoordinatorService
 from fedfr.deployment.listeners import listeners
@@ -125,3 +127,15 @@ def test_status_and_check_report_a_process_that_keeps_ending(deployment: Deploym
         with locked(deployment.site):
             assert "process" not in site_status(deployment.site_file).get("node", "")
             assert [each.what for each in check_site(deployment.site_file) if each.what == "running"]
+
+
+def test_ports_are_not_given_twice_and_not_to_neighbouring_processes() -> None:
+    given = [free_port() for _ in range(50)]
+    assert len(set(given)) == 50
+    assert max(given) < 32768
+    with socket.create_server(("127.0.0.1", given[-1] + 1)):
+        assert free_port() != given[-1] + 1
+    command = [sys.executable, "-c", "from fedfr.deployment.background import free_port; print(free_port())"]
+    others = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = [int(process.communicate()[0]) for process in others]
+    assert len({port // 256 for port in found}) == 3

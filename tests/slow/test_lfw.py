@@ -12,8 +12,8 @@ import pytest
 
 CUT = [
     "split.settings.clients=2",
-    "split.settings.distractors=150",
-    "split.settings.generic_identities=60",
+    "split.settings.distractors=100",
+    "split.settings.generic_identities=40",
     "federation.rounds=1",
     "local.epochs=1",
     "baselines=[local]",
@@ -60,7 +60,7 @@ def value(rows: list[dict[str, Any]], model: str, protocol: str, metric: str) ->
 
 @pytest.mark.slow
 def test_from_scratch(faceset: Path, tmp_path: Path) -> None:
-    rows = train(faceset, tmp_path / "scratch", "pretrain.epochs=1", "split.settings.public_identities=150")
+    rows = train(faceset, tmp_path / "scratch", "pretrain.epochs=1", "split.settings.public_identities=75")
     assert {row["model"] for row in rows} == {"pretrained", "generic", "personalized", "local"}
     personal = [row for row in rows if row["model"] == "personalized"]
     assert {row["client"] for row in personal} == {"client-01", "client-02"}
@@ -76,7 +76,7 @@ def test_from_a_published_checkpoint(faceset: Path, models_dir: Path, tmp_path: 
         f"model.start={start}",
         "model.backbone=mobilefacenet-112x96",
         "pretrain.epochs=0",
-        "split.settings.public_identities=150",
+        "split.settings.public_identities=75",
     )
     # A network that has seen half a million faces: anything near chance means a wrong crop, colour order or scale.
     assert value(rows, "pretrained", "generic-1:1", "TAR@FAR=1e-3") > 0.9
@@ -86,18 +86,18 @@ def test_from_a_published_checkpoint(faceset: Path, models_dir: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_the_official_pairs_with_a_published_model(data_dir: Path, models_dir: Path, tmp_path: Path) -> None:
-    """Three of the ten folds, of which all have 98.72 ± 0.51 % with concatenated features of image and mirror image."""
+    """Two of the ten folds, of which all have 98.72 ± 0.51 % with concatenated features of image and mirror image."""
     packed, pairs = tmp_path / "lfw.bin", tmp_path / "pairs.txt"
     _, *lines = (data_dir / "lfw_pairs.txt").read_text(encoding="utf-8").splitlines()
-    pairs.write_text("\n".join(["3\t300", *lines[:1800], ""]), encoding="utf-8")
+    pairs.write_text("\n".join(["2\t300", *lines[:1200], ""]), encoding="utf-8")
     fedfr("faces", "pack-pairs", str(data_dir / "lfw112"), str(pairs), str(packed))
     model = models_dir / "mobilefacenet_casia.ckpt"
     rows = json.loads(fedfr("evaluate", str(model), "--faces", str(packed), "--json"))
     found = {row["metric"]: row["value"] for row in rows}
-    assert {(row["protocol"], row["genuine"], row["impostor"]) for row in rows} == {("verification-set lfw", 900, 900)}
+    assert {(row["protocol"], row["genuine"], row["impostor"]) for row in rows} == {("verification-set lfw", 600, 600)}
     assert 0.975 <= found["accuracy"] <= 0.995
     assert found["accuracy(low95)"] < found["accuracy"] < found["accuracy(high95)"] < found["accuracy(low95)"] + 0.02
     assert 0 < found["EER"] < 0.02
-    # 900 impostors are too few for a rate of 1e-2.
+    # 600 impostors are too few for a rate of 1e-2.
     few = ("TAR@FAR=1e-2", "TAR@FAR=1e-3", "VAL(insightface)@FAR=1e-3")
     assert [found[name] for name in few] == [None, None, None]

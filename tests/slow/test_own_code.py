@@ -62,10 +62,10 @@ def test_an_allowed_method_equals_a_local_run(tmp_path: Path) -> None:
         made.local.run(False)
         made.start_run()
         wait_for(made.finished, "the end of the run")
+        assert made.events("refused") == []
         expected, found = made.expected(), made.tensors()
         assert expected.keys() == found.keys()
         assert [name for name, value in expected.items() if found[name] != value] == []
-        assert made.events("refused") == []
 
 
 def test_sites_refuse_code_that_is_not_allowed_or_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,10 @@ from fedfr.core.errors import FedfrError
 from fedfr.deployment.address import Address
 
 __all__ = ["BackgroundProcesses", "free_port", "wait_for"]
+
+# Linux hands out 32768 and above for outgoing connections.
+_FIRST_PORT, _LAST_PORT, _PORTS = 10240, 32768, 256
+_given = itertools.count()
 
 
 class BackgroundProcesses:
@@ -64,10 +70,19 @@ class BackgroundProcesses:
 
 
 def free_port() -> int:
-    """Return an unused port of 127.0.0.1."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """Return a port of 127.0.0.1 that is unused now and that this process has not been given recently.
+
+    It is below those that the system hands out, and from a part that processes with neighbouring numbers do not use:
+    seconds pass until it is bound, and nothing else must take it meanwhile.
+    """
+    parts = (_LAST_PORT - _FIRST_PORT) // _PORTS
+    first = _FIRST_PORT + os.getpid() % parts * _PORTS
+    for _ in range(_PORTS):
+        port = first + next(_given) % _PORTS
+        with socket.socket() as found, suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise FedfrError(f"none of the ports {first} to {first + _PORTS - 1} of 127.0.0.1 is free")
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
