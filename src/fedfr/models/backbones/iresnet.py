@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fedfr.models.backbones.folding import FoldingSequential, convolve
 from fedfr.models.backbones.prelu import PReLU
 from fedfr.models.spec import BackboneSpec
 
@@ -29,12 +30,14 @@ class _Block(nn.Module):
         self.prelu = PReLU(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
         self.bn3 = _norm(width)
-        self.downsample: nn.Sequential | None = None
+        self.downsample: FoldingSequential | None = None
         if stride > 1:
-            self.downsample = nn.Sequential(nn.Conv2d(before, width, 1, stride=stride, bias=False), _norm(width))
+            shortcut = nn.Conv2d(before, width, 1, stride=stride, bias=False)
+            self.downsample = FoldingSequential(shortcut, _norm(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(x))))))
+        inner = self.prelu(convolve(self.conv1, self.bn2, self.bn1(x)))
+        inner = convolve(self.conv2, self.bn3, inner)
         return inner + (x if self.downsample is None else self.downsample(x))
 
 
@@ -70,7 +73,7 @@ class IResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, 112, 112) to (N, dim)."""
-        x = self.prelu(self.bn1(self.conv1(x)))
+        x = self.prelu(convolve(self.conv1, self.bn1, x))
         x = self.bn2(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
         # The sum over 25 088 inputs stays in full precision under autocast, as in the original.
         with torch.autocast(x.device.type, enabled=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fedfr.models.backbones.folding import FoldingSequential, convolve
 from fedfr.models.backbones.prelu import PReLU
 from fedfr.models.preprocessing import Preprocessing
 from fedfr.models.spec import BackboneSpec
@@ -37,7 +38,7 @@ class _Unit(nn.Module):
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn(self.conv(x))
+        x = convolve(self.conv, self.bn, x)
         return x if self.linear else self.prelu(x)
 
 
@@ -48,7 +49,7 @@ class _Bottleneck(nn.Module):
         super().__init__()
         inner = before * expansion
         self.residual = stride == 1 and before == width
-        self.conv = nn.Sequential(
+        self.conv = FoldingSequential(
             nn.Conv2d(before, inner, 1, bias=False),
             nn.BatchNorm2d(inner),
             PReLU(inner),

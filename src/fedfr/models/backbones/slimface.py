@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fedfr.models.backbones.folding import FoldingSequential, convolve
 from fedfr.models.spec import BackboneSpec
 
 __all__ = ["SLIMFACE", "SLIMFACE_SMALL", "SlimFace"]
@@ -23,14 +24,16 @@ class _Block(nn.Module):
         nn.init.zeros_(self.bn2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner: Tensor = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        inner = self.relu(convolve(self.conv1, self.bn1, x))
+        inner = convolve(self.conv2, self.bn2, inner)
         out: Tensor = self.relu(x + inner)
         return out
 
 
 def _stage(before: int, width: int, blocks: int) -> nn.Sequential:
     down = nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False)
-    return nn.Sequential(down, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *(_Block(width) for _ in range(blocks)))
+    rest = (_Block(width) for _ in range(blocks))
+    return FoldingSequential(down, nn.BatchNorm2d(width), nn.ReLU(inplace=True), *rest)
 
 
 class SlimFace(nn.Module):
@@ -55,10 +58,10 @@ class SlimFace(nn.Module):
         # Fewer stages take a smaller image, so that the last one is always 7×7.
         self.shrink = 2 ** (4 - len(widths))
         self.stages = nn.Sequential(*(_stage(b, w, n) for b, w, n in zip(before, widths, blocks, strict=True)))
-        self.expand = nn.Sequential(
+        self.expand = FoldingSequential(
             nn.Conv2d(widths[-1], expanded, 1, bias=False), nn.BatchNorm2d(expanded), nn.ReLU(inplace=True)
         )
-        self.pool = nn.Sequential(
+        self.pool = FoldingSequential(
             nn.Conv2d(expanded, expanded, 7, groups=expanded, bias=False), nn.BatchNorm2d(expanded)
         )
         self.fc = nn.Linear(expanded, dim, bias=False)
