@@ -51,7 +51,8 @@ class ClientComputation:
         """Return the seconds that one client takes: features, then the training epoch."""
         started = time.perf_counter()
         upright = extract_features(self.generic, self.training_set, self.compute)
-        frozen = freeze(self.generic, self.training_set, self.compute, flips=True, upright=upright)
+        used = self.plan.used(len(self.training_set))
+        frozen = freeze(self.generic, self.training_set, self.compute, used, upright=upright)
         train(
             self.network,
             self.training_set,

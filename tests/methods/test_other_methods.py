@@ -267,4 +267,6 @@ def test_the_teacher_is_constant_during_tuning(run: Any, policy: str) -> None:
     assert bool(own) == (policy == "local")
     backbone.load_state_dict({**twice.generic.weights, **own})
     expected = extract_features(context.settings.compute.place(backbone), training_set, context.settings.compute)
-    assert torch.equal(frozen.both[0], expected)
+    used = frozen.both[0].isfinite().all(1)
+    assert 0 < int(used.sum()) < len(used)
+    torch.testing.assert_close(frozen.both[0][used], expected[used], rtol=1e-4, atol=1e-5)

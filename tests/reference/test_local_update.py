@@ -104,8 +104,10 @@ def run(
         objective,
         plan,
         compute,
-        global_features=freeze(backbone("backbone_seed"), training_set, compute, flips=False),
-        previous_features=freeze(backbone("previous_backbone_seed"), training_set, compute, flips=False),
+        global_features=freeze(backbone("backbone_seed"), training_set, compute, plan.used(len(training_set))),
+        previous_features=freeze(
+            backbone("previous_backbone_seed"), training_set, compute, plan.used(len(training_set))
+        ),
     )
     return network, steps, training_set, compute
 

@@ -26,8 +26,11 @@ def backbone() -> torch.nn.Module:
     return build_backbone(BACKBONE, 0)
 
 
+EVERY = torch.ones(2, len(POOL), dtype=torch.bool)
+
+
 def test_both_flips_equal_running_the_network(backbone: torch.nn.Module) -> None:
-    frozen = freeze(backbone, POOL, COMPUTE, flips=True)
+    frozen = freeze(backbone, POOL, COMPUTE, EVERY)
     indices = torch.tensor([3, 3, 0, 19, 7])
     flips = torch.tensor([False, True, True, False, True])
     images = POOL.images(indices)
@@ -39,14 +42,25 @@ def test_both_flips_equal_running_the_network(backbone: torch.nn.Module) -> None
     assert difference(frozen.both[0], frozen.both[1]) > 0.01
 
 
-def test_without_flips_both_are_upright(backbone: torch.nn.Module) -> None:
-    frozen = freeze(backbone, POOL, COMPUTE, flips=False)
-    assert torch.equal(frozen.both[0], frozen.both[1])
-
-
-def test_known_upright_features_are_used(backbone: torch.nn.Module) -> None:
-    known = torch.full((len(POOL), 512), 3.0)
-    assert torch.equal(freeze(backbone, POOL, COMPUTE, flips=True, upright=known).both[0], known)
+def test_only_what_is_used_is_computed(backbone: torch.nn.Module) -> None:
+    whole, seen = freeze(backbone, POOL, COMPUTE, EVERY).both, list[int]()
+    used = torch.rand(2, len(POOL), generator=torch.Generator().manual_seed(2)) < 0.4
+    handle = backbone.register_forward_pre_hook(lambda layer, given: seen.append(len(given[0])))
+    try:
+        some = freeze(backbone, POOL, COMPUTE, used).both
+        assert sum(seen) == int(used.sum())
+        known = freeze(backbone, POOL, COMPUTE, used, upright=whole[0]).both
+        assert sum(seen) == int(used.sum() + used[1].sum())
+        used[1] = False
+        unflipped = freeze(backbone, POOL, COMPUTE, used, upright=whole[0]).both
+        assert sum(seen) == int(some[1].isfinite().all(1).sum()) * 2 + int(used[0].sum())
+    finally:
+        handle.remove()
+    finite = some.isfinite().all(2)
+    assert difference(some[finite], whole[finite]) < 1e-5
+    assert torch.equal(known[0], whole[0])
+    assert torch.equal(known[1].nan_to_num(), some[1].nan_to_num())
+    assert torch.equal(unflipped[0], unflipped[1])
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -47,6 +47,35 @@ def test_fixed_steps_have_full_batches_in_a_new_order_at_every_pass(count: int, 
     assert count < 5 or not torch.equal(order[:count], plan.draw(1, count)[0][:count])
 
 
+@given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 3), st.none() | st.integers(1, 9), st.booleans())
+def test_images_and_flips_of_a_training_are_known_before(
+    count: int, size: int, epochs: int, steps: int | None, flip: bool
+) -> None:
+    plan = replace(PLAN, batch_size=size, epochs=epochs, steps=steps, flip=flip)
+    seen = set[tuple[bool, int]]()
+    taken = 0
+    for _, order, flips in plan.passes(count):
+        for batch in batches(len(order), size, order):
+            taken += 1
+            seen |= set(zip(flips[batch].tolist(), batch.tolist(), strict=True))
+    assert taken == plan.steps_of(count)
+    used = plan.used(count)
+    assert {(bool(flipped), int(image)) for flipped, image in used.nonzero()} == seen
+
+
+def test_features_of_other_images_and_flips_are_not_used() -> None:
+    both, results = torch.randn(2, len(POOL), 4), []
+    plan = replace(PLAN, batch_size=4, epochs=1)
+    used = plan.used(len(POOL))
+    assert 0 < int(used.sum()) < len(POOL) + 1
+    for features in (both, both.masked_fill(~used[..., None], torch.nan)):
+        made, frozen = network(), FrozenFeatures(features)
+        terms = Objective([MarginSoftmax(), Contrastive()])
+        train(made, POOL, terms, plan, COMPUTE, global_features=frozen, previous_features=FrozenFeatures(-features))
+        results.append(made.state_dict())
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
 def test_steps_that_make_whole_epochs_are_these_epochs() -> None:
     """The last pass may be cut short."""
 

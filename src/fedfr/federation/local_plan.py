@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import nn
+
 from fedfr.config.schema import LocalConfig
 from fedfr.core.decimals import exact_fraction
-from fedfr.federation.round_context import ClientSettings
+from fedfr.federation.round_context import ClientSettings, RoundContext
+from fedfr.training.features import FrozenFeatures, freeze
 from fedfr.training.loop import Moment, TrainingPlan
+from fedfr.training.training_set import TrainingSet
 
-__all__ = ["decay_epoch", "local_plan", "work"]
+__all__ = ["decay_epoch", "frozen_in_round", "local_plan", "work"]
 
 
 def decay_epoch(local: LocalConfig, round_number: int) -> int:
@@ -50,6 +55,17 @@ def local_plan(settings: ClientSettings, round_number: int, client: str) -> Trai
         steps=local.steps,
         freeze_batchnorm=settings.federation.batchnorm == "frozen",
     )
+
+
+def frozen_in_round(
+    context: RoundContext, backbone: nn.Module, training_set: TrainingSet, upright: torch.Tensor | None = None
+) -> FrozenFeatures:
+    """Return the features under ``backbone`` of the images and flips of ``training_set`` that this round trains on.
+
+    ``upright`` are the unflipped features (n, D) of all images, if known.
+    """
+    plan = local_plan(context.settings, context.round, context.client)
+    return freeze(backbone, training_set, context.settings.compute, plan.used(len(training_set)), upright=upright)
 
 
 def work(plan: TrainingPlan, images: int, *others: int) -> dict[str, float]:

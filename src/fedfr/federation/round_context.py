@@ -72,6 +72,11 @@ class RoundModels:
         """Features (n, D) of the unflipped private faces under ``generic``."""
         return extract_features(self.generic, TrainingSet([(self._private, None, 0)]), self._settings.compute)
 
+    @property
+    def has_private_features(self) -> bool:
+        """Whether :attr:`private_features` have been computed."""
+        return "private_features" in vars(self)
+
     @cached_property
     def mirrored_private_features(self) -> torch.Tensor:
         """Features (n, D) of the mirror images of the private faces under ``generic``."""

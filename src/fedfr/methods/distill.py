@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
+from fedfr.federation.local_plan import frozen_in_round
 from fedfr.federation.method import MethodSettings, RoundContext
 from fedfr.methods.finetune import FineTune, FineTuneSettings
-from fedfr.training.features import FrozenFeatures, freeze
+from fedfr.training.features import FrozenFeatures
 from fedfr.training.objective import Distillation, Objective
 from fedfr.training.training_set import TrainingSet
 
@@ -62,11 +63,9 @@ class Distill(FineTune):
             # The client's own entries have been fine-tuned since.
             before = {name: self.extra_state(context)[f"{TEACHER}{name}"] for name in context.local_entries}
             teacher = context.models.with_weights({**context.weights, **before})
-        else:
+        elif context.models.has_private_features:
             known = upright()
-        return freeze(
-            teacher, training_set, context.settings.compute, flips=context.settings.local.flip, upright=known
-        ), None
+        return frozen_in_round(context, teacher, training_set, known), None
 
     def extra_state(self, context: RoundContext) -> Mapping[str, torch.Tensor]:
         """Return the client's own part of the teacher, from the first fine-tuning round."""

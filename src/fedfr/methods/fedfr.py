@@ -122,7 +122,7 @@ class FedFR(Method):
     def frozen_features(
         self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return u_g and u_p of the whole training set."""
+        """Return u_g and u_p of the images and flips that the round trains on."""
         settings = self.settings.contrastive
         return (
             contrasted_features(context, training_set, upright, settings.first_previous)

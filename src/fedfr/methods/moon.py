@@ -11,10 +11,11 @@ from torch import nn
 
 from fedfr.config.schema import Settings
 from fedfr.core.rng import derive_seed
+from fedfr.federation.local_plan import frozen_in_round
 from fedfr.federation.method import Method, MethodSettings, RoundContext
 from fedfr.federation.private_state import PROJECTION, tensors_under
 from fedfr.models import load_weights
-from fedfr.training.features import FrozenFeatures, freeze
+from fedfr.training.features import FrozenFeatures
 from fedfr.training.objective import Contrastive, Objective
 from fedfr.training.training_set import TrainingSet
 
@@ -92,7 +93,7 @@ class Moon(Method):
     def frozen_features(
         self, context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor]
     ) -> tuple[FrozenFeatures | None, FrozenFeatures | None]:
-        """Return u_g and u_p of the whole training set, projected by the head from before this round's training."""
+        """Return u_g and u_p of the images of the round, projected by the head from before this round's training."""
         found = contrasted_features(context, training_set, upright, self.settings.contrastive.first_previous)
         head = self.projection(context)
         if head is None:
@@ -113,16 +114,14 @@ class MoonProjection(Moon):
 def contrasted_features(
     context: RoundContext, training_set: TrainingSet, upright: Callable[[], torch.Tensor], first_previous: str
 ) -> tuple[FrozenFeatures, FrozenFeatures]:
-    """Compute u_g and u_p of the whole training set once per round; arguments as in ``frozen_features``."""
-
-    def features(backbone: nn.Module, known: torch.Tensor | None = None) -> FrozenFeatures:
-        return freeze(
-            backbone, training_set, context.settings.compute, flips=context.settings.local.flip, upright=known
-        )
-
-    global_features = features(context.models.generic, upright())
+    """Compute u_g and u_p of the images and flips of the round, once; arguments as in ``frozen_features``."""
+    models = context.models
+    known = upright() if models.has_private_features else None
+    global_features = frozen_in_round(context, models.generic, training_set, known)
     if context.state is not None:
-        return global_features, features(context.models.with_weights(context.state.backbone))
-    if first_previous == "random":
-        return global_features, features(context.models.new_backbone(1).eval())
-    return global_features, global_features
+        previous = models.with_weights(context.state.backbone)
+    elif first_previous == "random":
+        previous = models.new_backbone(1).eval()
+    else:
+        return global_features, global_features
+    return global_features, frozen_in_round(context, previous, training_set)

@@ -113,24 +113,27 @@ def extract_features(
     mirrored: bool = False,
     batch_size: int | None = None,
     on_images: OnImages | None = None,
+    only: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the features (n, D) of every image of ``training_set`` in evaluation mode, float32 on the CPU.
 
     ``mirrored`` flips all images horizontally. ``on_images`` is called after every batch with the number of images done
-    and the number of all images. The training modes of all layers are restored.
+    and the number of all images. ``only``: indices of the images, int64 (n,), at least one; None for all. The training
+    modes of all layers are restored.
     """
     keep_freed_memory()
     size = batch_size or _BATCH[compute.device.type == "cpu"]
     faces = DeviceFaces(training_set, compute.device, resident=False)
+    wanted = torch.arange(len(training_set)) if only is None else only
     parts, done = [], 0
     with keep_modes(backbone), torch.inference_mode():
         backbone.eval()
-        for indices in torch.arange(len(training_set)).split(size):
+        for indices in wanted.split(size):
             flip = torch.ones(len(indices), dtype=torch.bool, device=compute.device) if mirrored else None
             parts.append(compute.features(backbone, faces.images(indices, indices), flip))
             done += len(indices)
             if on_images is not None:
-                on_images(done, len(training_set))
+                on_images(done, len(wanted))
         features = torch.cat(parts).cpu()
     # Cloned outside inference mode so that autograd may save it for a backward pass.
     return features.clone()
@@ -160,9 +163,10 @@ def mean_features(features: torch.Tensor, labels: torch.Tensor, count: int) -> t
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """Features (2, n, D) of all training images and their mirror images under a network that is fixed in a round.
+    """Features (2, n, D) of training images and their mirror images under a network that is fixed in a round.
 
-    The only augmentation is a horizontal flip, so these are all features that the contrastive term needs.
+    The only augmentation is a horizontal flip, so these are all features that the contrastive term needs. Those of
+    images and flips that the round does not use may be NaN.
     """
 
     both: torch.Tensor
@@ -176,14 +180,20 @@ def freeze(
     backbone: nn.Module,
     training_set: TrainingSet,
     compute: Compute,
+    used: torch.Tensor,
     *,
-    flips: bool,
     upright: torch.Tensor | None = None,
 ) -> FrozenFeatures:
-    """Compute the :class:`FrozenFeatures` of ``training_set``; ``upright`` are the unflipped features (n, D), if known.
+    """Compute the :class:`FrozenFeatures` of the images and flips of ``training_set`` that are ``used``, bool (2, n).
 
-    With ``flips`` false, the mirrored features are the unflipped ones.
+    ``upright`` are the unflipped features (n, D) of all images, if known.
     """
-    plain = extract_features(backbone, training_set, compute) if upright is None else upright
-    mirror = extract_features(backbone, training_set, compute, mirrored=True) if flips else plain
-    return FrozenFeatures(torch.stack([plain, mirror]).to(compute.device))
+    found = {} if upright is None else {0: upright}
+    for flipped in range(len(found), 2):
+        only = used[flipped].nonzero().flatten()
+        if len(only):
+            some = extract_features(backbone, training_set, compute, mirrored=bool(flipped), only=only)
+            found[flipped] = some.new_full((used.shape[1], some.shape[1]), torch.nan).index_copy(0, only, some)
+    # Where no image is flipped, or none is not, both are what is known.
+    known = next(iter(found.values()))
+    return FrozenFeatures(torch.stack([found.get(flipped, known) for flipped in (0, 1)]).to(compute.device))

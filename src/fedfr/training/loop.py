@@ -88,6 +88,23 @@ class TrainingPlan:
         flips = torch.rand(count, generator=generator) < 0.5
         return order, flips & self.flip
 
+    def passes(self, count: int, first: int = 0) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield for every pass over ``count`` images, from ``first`` on, its number and what :meth:`draw` returns.
+
+        The order is that of the images in its steps: a last partial batch is left out unless it is the only one.
+        """
+        total, per_pass = self.steps_of(count), self.steps_per_pass(count)
+        for epoch in range(first, math.ceil(total / per_pass)):
+            order, flips = self.draw(epoch, count)
+            yield epoch, order[: min(per_pass, total - epoch * per_pass) * self.batch_size], flips
+
+    def used(self, count: int) -> torch.Tensor:
+        """Return which of ``count`` images occur in a step, unflipped and flipped, bool (2, count)."""
+        used = torch.zeros(2, count, dtype=torch.bool)
+        for _, order, flips in self.passes(count):
+            used[flips[order].long(), order] = True
+        return used
+
 
 def batches(count: int, batch_size: int, order: torch.Tensor) -> Iterator[torch.Tensor]:
     """Split the shuffled indices ``order`` into batches; a last partial batch is dropped unless it is the only one."""
@@ -140,7 +157,7 @@ def train(
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(optimizer_state[number])
             optimizer.state[parameter]["momentum_buffer"] = buffer
     count = len(training_set)
-    total, per_pass = plan.steps_of(count), plan.steps_per_pass(count)
+    per_pass = plan.steps_per_pass(count)
     labels = training_set.labels.to(compute.device)
     features_of = (
         _forward(network.backbone, training_set, plan.batch_size, compute)
@@ -150,10 +167,8 @@ def train(
     means: dict[str, float] = {}
     with _restored(network):
         network.train()
-        for epoch in range(first_epoch, math.ceil(total / per_pass)):
-            order, flips = plan.draw(epoch, count)
-            steps = min(per_pass, total - epoch * per_pass)
-            order = order[: steps * plan.batch_size]
+        for epoch, order, flips in plan.passes(count, first_epoch):
+            steps = math.ceil(len(order) / plan.batch_size)
             # Copied to the device once per epoch, so that the steps never wait for it.
             device_order, device_flips = order.to(compute.device), flips.to(compute.device)
             sums: dict[str, torch.Tensor] = {}
