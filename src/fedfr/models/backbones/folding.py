@@ -11,10 +11,11 @@ def convolve(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Return ``norm(convolution(x))`` for ``x`` (N, C, H, W); in one pass where the statistics of ``norm`` are fixed.
 
     In evaluation mode BatchNorm is a linear map of every channel, so that it is a factor of the weights and a bias:
-    equal up to rounding, gradients included, and about a quarter faster in MobileFaceNet.
+    equal up to rounding, gradients included, and about a fifth faster in MobileFaceNet. Layers with hooks run one after
+    the other, so that their hooks are called.
     """
     mean, variance = norm.running_mean, norm.running_var
-    if norm.training or mean is None or variance is None:
+    if norm.training or mean is None or variance is None or any(map(_has_hooks, (convolution, norm))):
         out: Tensor = norm(convolution(x))
         return out
     factor = (variance + norm.eps).rsqrt()
@@ -26,6 +27,10 @@ def convolve(convolution: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     # The private method has the one place where PyTorch pads in modes other than zeros.
     folded: Tensor = convolution._conv_forward(x, convolution.weight * factor[:, None, None, None], bias)
     return folded
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class FoldingSequential(nn.Sequential):
