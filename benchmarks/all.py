@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 SCRIPTS = (
     "local_update",
     "slimface_step",
+    "frozen_norms",
     "hard_negatives",
     "public_features",
     "personalized_verification",
