@@ -98,16 +98,15 @@ def run(
         on_step=on_step,
         batch_order=given["batch_order"],
     )
+    used = plan.used(len(training_set))
     train(
         network,
         training_set,
         objective,
         plan,
         compute,
-        global_features=freeze(backbone("backbone_seed"), training_set, compute, plan.used(len(training_set))),
-        previous_features=freeze(
-            backbone("previous_backbone_seed"), training_set, compute, plan.used(len(training_set))
-        ),
+        global_features=freeze(backbone("backbone_seed"), training_set, compute, used),
+        previous_features=freeze(backbone("previous_backbone_seed"), training_set, compute, used),
     )
     return network, steps, training_set, compute
 
